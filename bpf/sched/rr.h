@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * rr: round robin.
+ *
+ * Take the next server with a weight, beginning behind the place of the last
+ * choice and, past the last place, again at the first, up to and including
+ * the last choice itself.  How large a weight is does not matter.  (After
+ * ip_vs_rr.c.)
+ */
+#ifndef XLVS_SCHED_RR_H
+#define XLVS_SCHED_RR_H
+
+#include "slots.h"
+
+static __always_inline __u32 xlvs_rr(const struct xlvs_service *svc)
+{
+	__u64 *state = state_of(svc), found = XLVS_NOWHERE;
+	int i;
+
+	if (!state)
+		return XLVS_NO_SERVER;
+	for (i = 0; i < XLVS_SCHED_TRIES; i++) {
+		__u64 old = READ_ONCE(*state);
+		__u32 from = (__u32)old + 1;	/* 0 after XLVS_POS_HEAD */
+
+		found = xlvs_find(svc->block, from, svc->n, 1);
+		if (found == XLVS_NOWHERE)
+			found = xlvs_find(svc->block, 0, from < svc->n ? from : svc->n, 1);
+		if (found == XLVS_NOWHERE)
+			break;
+		if (__sync_val_compare_and_swap(state, old, found >> 32) == old)
+			break;
+	}
+	return (__u32)found;
+}
+
+#endif

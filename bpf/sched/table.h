@@ -1,0 +1,55 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * A look into the table of a service: what sh and mh have in common.
+ *
+ * User space fills the table; a client's hash is an index of it.  When the
+ * server found there takes no new flows (its weight is 0), the flow is refused
+ * or, with the fallback flag, the table is tried at further hashes of the same
+ * client until one does.
+ */
+#ifndef XLVS_SCHED_TABLE_H
+#define XLVS_SCHED_TABLE_H
+
+#include "slots.h"
+
+struct seek {
+	__u32 key;		/* of the table, in `tables` */
+	__u32 size;
+	__u32 client;		/* what is hashed */
+	__u32 first;		/* the index tried before all others */
+	__u32 server;
+};
+
+/* Address and port of the client as the one number that IPVS hashes. */
+static __always_inline __u32 fold(const struct xlvs_addr *addr, __be16 port)
+{
+	__u32 word = addr->w[3];
+
+	if (addr->w[0] || addr->w[1] || addr->w[2] != htonl(0xffff))
+		word ^= addr->w[0] ^ addr->w[1] ^ addr->w[2];
+	return ntohl(word) + ntohs(port);
+}
+
+/* Look at one entry; non-zero: the search is over, and the answer is in s->server. */
+static __always_inline long look(struct seek *s, __u32 index)
+{
+	const struct xlvs_server *server;
+	const __u32 *entry;
+	void *table;
+
+	table = bpf_map_lookup_elem(&tables, &s->key);
+	if (!table)
+		return 1;
+	entry = bpf_map_lookup_elem(table, &index);
+	if (!entry)
+		return 1;
+	server = bpf_map_lookup_elem(&servers, entry);
+	if (!server)
+		return 1;	/* no server at all in this entry */
+	if (!server->weight)
+		return 0;
+	s->server = *entry;
+	return 1;
+}
+
+#endif

@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * wrr: weighted round robin.
+ *
+ * Walk the servers in rounds.  A round has a current weight cw and takes every
+ * server of at least that weight.  After a round cw falls by the greatest
+ * common divisor of all weights; when nothing is left of it the next round
+ * starts at the top again, where cw is the largest weight less (divisor - 1),
+ * so that the lowest round is the one with cw = 1.  (After ip_vs_wrr.c.)
+ *
+ * Since cw is never above the largest weight, a whole round always finds a
+ * server: the rest of this round and one more are all there is to search.
+ */
+#ifndef XLVS_SCHED_WRR_H
+#define XLVS_SCHED_WRR_H
+
+#include "slots.h"
+
+static __always_inline __u32 xlvs_wrr(const struct xlvs_service *svc)
+{
+	__u64 *state = state_of(svc), found = XLVS_NOWHERE;
+	__s32 top = svc->max_weight;
+	int i;
+
+	if (!state || top <= 0)
+		return XLVS_NO_SERVER;
+	for (i = 0; i < XLVS_SCHED_TRIES; i++) {
+		__u64 old = READ_ONCE(*state);
+		__s32 cw = old >> 32;
+
+		if (cw <= 0 || cw > top)
+			cw = top;
+		found = xlvs_find(svc->block, (__u32)old + 1, svc->n, cw);
+		if (found == XLVS_NOWHERE) {
+			cw -= svc->gcd;
+			if (cw <= 0)
+				cw = top;
+			found = xlvs_find(svc->block, 0, svc->n, cw);
+		}
+		if (found == XLVS_NOWHERE)
+			break;
+		if (__sync_val_compare_and_swap(state, old, (__u64)cw << 32 | found >> 32) == old)
+			break;
+	}
+	return (__u32)found;
+}
+
+#endif

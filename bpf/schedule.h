@@ -1,0 +1,61 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Who gets a new flow: the scheduler of its service says.
+ *
+ * Choices are exact: the same history gives the same sequence of servers as
+ * IPVS.  What a scheduler remembers is one word per service, replaced by
+ * compare-and-swap, because under bpf_spin_lock no map could be read.
+ */
+#ifndef XLVS_SCHEDULE_H
+#define XLVS_SCHEDULE_H
+
+#include "sched/lc.h"
+#include "sched/mh.h"
+#include "sched/rr.h"
+#include "sched/sh.h"
+#include "sched/stateless.h"
+#include "sched/wlc.h"
+#include "sched/wrr.h"
+
+struct xlvs_ask {		/* what a choice may depend on */
+	const struct xlvs_service *svc;
+	struct xlvs_addr client;	/* network order, as everywhere */
+	struct xlvs_addr virt;
+	__be16 cport;
+};
+
+/* A global function, so that it is verified once and on its own. */
+__noinline __u32 xlvs_choose(const struct xlvs_service *svc, const struct xlvs_addr *client, __u32 cport)
+{
+	if (!svc || !client)
+		return XLVS_NO_SERVER;
+	switch (svc->sched) {
+	case XLVS_SCHED_rr:
+		return xlvs_rr(svc);
+	case XLVS_SCHED_wrr:
+		return xlvs_wrr(svc);
+	case XLVS_SCHED_lc:
+		return xlvs_lc(svc);
+	case XLVS_SCHED_wlc:
+		return xlvs_wlc(svc);
+	case XLVS_SCHED_sh:
+		return xlvs_sh(svc, client, cport);
+	case XLVS_SCHED_mh:
+		return xlvs_mh(svc, client, cport);
+	}
+	return XLVS_NO_SERVER;
+}
+
+/* The server for a new flow: its number, or XLVS_NO_SERVER. */
+static __always_inline __u32 xlvs_schedule(const struct xlvs_ask *ask)
+{
+	return xlvs_choose(ask->svc, &ask->client, ask->cport);
+}
+
+/* The server for a flow that finds no room in the flow table: always the same while the servers are. */
+static __always_inline __u32 xlvs_stateless(const struct xlvs_ask *ask)
+{
+	return xlvs_rendezvous(ask->svc->block, ask->svc->n, client_hash(&ask->client, ask->cport));
+}
+
+#endif
