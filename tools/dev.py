@@ -66,14 +66,18 @@ def check(_arguments: Sequence[str]) -> int:
         "format": lambda: run("-m", "ruff", "format", "--check", "--quiet", *folders),
         "lint": lambda: run("-m", "ruff", "check", "--quiet", *folders),
         "types": lambda: run("-m", "mypy"),
-        "layers": lambda: call(str(BIN / "lint-imports"), "--no-cache"),
+        "layers": lambda: call(str(BIN / "lint-imports"), "--no-cache", "--no-logo"),
         "generated files": lambda: 1 if stale_generated() else 0,
         "tests": lambda: run("-m", "pytest", *tests),
     }
     failed = []
     for name, step in steps.items():
         begin = time.monotonic()
-        code = step()
+        try:
+            code = step()
+        except VerbError as error:
+            print(f"check: {error}", flush=True)
+            code = 1
         print(f"check: {name}: {'ok' if code == 0 else 'FAILED'} ({time.monotonic() - begin:.1f} s)", flush=True)
         if code != 0:
             failed.append(name)
