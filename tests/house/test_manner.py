@@ -27,7 +27,7 @@ IMPURE_MODULES = {
 
 INDEX_ADDRESS = re.compile(
     # A registry's host, a "simple" index, or an option that takes the address of one.
-    r"\bpypi[.-]|pythonhosted\.|://\S+/simple\b|(?<!emit-)\b(?:index-url|find-links|trusted-host)\b\s*[=:\s]\s*[\w./]",
+    r"\bpypi[.-]|pythonhosted\.|://\S+/[s]imple\b|(?<!emit-)\b(?:index-url|find-links|trusted-host)\b\s*[=:\s]\s*[\w./]",
     re.IGNORECASE,
 )
 
