@@ -1,0 +1,273 @@
+"""Put the compiled programs and their maps into the kernel, or adopt those that are there.
+
+Maps with the same name in several objects are one map.  Everything is pinned
+below one directory of a bpffs: ``maps/NAME`` outlives every daemon and is
+adopted by the next, programs are loaded afresh each time and pinned at
+``progs/NAME``.  Global variables live with their program and are never pinned.
+Refuses to run on pinned maps of another shape.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import resource
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from xlvs.dataplane import bpffs, syscalls
+from xlvs.dataplane.assemble import Assembler
+from xlvs.dataplane.btf import MapDef
+from xlvs.dataplane.elf import Object
+from xlvs.dataplane.maps import Map, PerCpuMap, TableMap
+from xlvs.dataplane.uapi import AttachType, MapFlag, MapType, ProgInfo, ProgSpec, ProgType, Run
+from xlvs.errors import HostError, InvalidError
+
+OBJECTS = Path(__file__).parent / "objects"
+"""Where the build puts the compiled programs."""
+
+OPAQUE = ("xlvs_addr",)
+"""Structs that Python handles as plain bytes: an address is 16 of them."""
+
+
+class _Kind(NamedTuple):
+    type: ProgType
+    attach_type: int
+    flags: int
+
+
+_SECTIONS = {
+    "xdp": _Kind(ProgType.XDP, AttachType.XDP, 0),
+    "xdp.frags": _Kind(ProgType.XDP, AttachType.XDP, 1 << 5),  # BPF_F_XDP_HAS_FRAGS
+    "tc": _Kind(ProgType.SCHED_CLS, 0, 0),
+}
+
+# The kernel wants to know the types of these maps' values when they hold a
+# timer or a lock, and takes no type information for the others.
+_TYPED = {
+    MapType.HASH,
+    MapType.ARRAY,
+    MapType.PERCPU_HASH,
+    MapType.PERCPU_ARRAY,
+    MapType.LRU_HASH,
+    MapType.LRU_PERCPU_HASH,
+}
+_PER_CPU = {MapType.PERCPU_HASH, MapType.PERCPU_ARRAY, MapType.LRU_PERCPU_HASH}
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """A loaded program."""
+
+    name: str
+    fd: int
+    type: ProgType
+
+    @property
+    def info(self) -> ProgInfo:
+        """What the kernel says about it."""
+        return syscalls.prog_info(self.fd)
+
+    def test_run(self, data: bytes, *, ctx: bytes = b"", repeat: int = 1, flags: int = 0) -> Run:
+        """Run it on one packet without a network (BPF_PROG_TEST_RUN)."""
+        return syscalls.prog_test_run(self.fd, data, ctx=ctx, repeat=repeat, flags=flags)
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """What is in the kernel now; *adopted* names the maps that were there before."""
+
+    maps: dict[str, Any]
+    programs: dict[str, Program]
+    adopted: frozenset[str]
+
+    def close(self) -> None:
+        """Close all descriptors; what is pinned or attached lives on."""
+        syscalls.close([m.fd for m in self.maps.values()] + [p.fd for p in self.programs.values()])
+
+
+class Loader:
+    """Loads *objects*, paths of compiled programs.
+
+    *sizes* overrides ``max_entries`` by map name; an adopted map must then have
+    that size, otherwise it keeps the size it has.  *constants* sets ``const
+    volatile`` variables by name.
+    """
+
+    def __init__(
+        self,
+        objects: Sequence[Path],
+        *,
+        sizes: Mapping[str, int] | None = None,
+        constants: Mapping[str, Any] | None = None,
+    ) -> None:
+        self._objects = [Object(path.read_bytes(), opaque=OPAQUE) for path in objects]
+        self._sizes = dict(sizes or {})
+        self._constants = dict(constants or {})
+        known = {name for obj in self._objects for name in obj.btf.maps()}
+        if unknown := sorted(set(self._sizes) - known):
+            raise InvalidError(f"no map is called {unknown[0]!r} (there are: {', '.join(sorted(known))})")
+
+    def load(self, directory: Path | None = None, *, programs: Collection[str] | None = None) -> Loaded:
+        """Create or adopt the maps, load the programs, pin both below *directory* (None: pin nothing).
+
+        *programs* limits loading to these names.  Raises `HostError` when the
+        kernel or the pinned maps do not suit, `LoadError` with the verifier's log.
+        """
+        _lift_memory_limit()
+        maps: dict[str, Any] = {}
+        loaded: dict[str, Program] = {}
+        adopted: set[str] = set()
+        open_fds: list[int] = []
+        try:
+            for obj in self._objects:
+                btf_fd = syscalls.btf_load(obj.fixed_btf())
+                open_fds.append(btf_fd)
+                self._load_maps(obj, btf_fd, directory, maps, adopted)
+                data = self._load_data(obj, open_fds)
+                self._load_programs(obj, btf_fd, maps, data, loaded, programs)
+            if directory is not None:
+                _pin_programs(directory, loaded)
+        except BaseException:
+            Loaded(maps, loaded, frozenset()).close()
+            raise
+        finally:
+            syscalls.close(open_fds)
+        return Loaded(maps, loaded, frozenset(adopted))
+
+    def _load_maps(
+        self, obj: Object, btf_fd: int, directory: Path | None, maps: dict[str, Any], adopted: set[str]
+    ) -> None:
+        for name, wanted in obj.btf.maps().items():
+            if name in maps:
+                continue
+            wanted = replace(wanted, max_entries=self._sizes.get(name, wanted.max_entries))
+            path = directory / "maps" / bpffs.pin_name(name) if directory else None
+            if path and path.exists():
+                fd = syscalls.obj_get(path)
+                maps[name] = _typed(obj, wanted, fd)
+                adopted.add(name)
+                _check(wanted, fd, exact=name in self._sizes)
+                continue
+            fd = _create(wanted, btf_fd)
+            maps[name] = _typed(obj, wanted, fd)
+            if path:
+                path.parent.mkdir(mode=0o700, exist_ok=True)
+                syscalls.obj_pin(fd, path)
+
+    def _load_data(self, obj: Object, open_fds: list[int]) -> dict[str, int]:
+        """Create the maps behind global variables; return their descriptors by section."""
+        found = {}
+        for section in obj.data_sections():
+            content = bytearray(section.data)
+            for name, (type_id, _) in obj.btf.variables(section.name).items():
+                if name in self._constants:
+                    value = np.asarray(self._constants[name], obj.btf.dtype(type_id)).tobytes()
+                    at = next(s.value for s in obj.symbols if s.name == name and s.section == section.index)
+                    content[at : at + len(value)] = value
+            constant = section.name.startswith(".rodata")
+            flags = MapFlag.RDONLY_PROG if constant else 0
+            fd = syscalls.map_create(MapType.ARRAY, 4, len(content), 1, flags=flags, name=section.name)
+            open_fds.append(fd)
+            syscalls.map_update(fd, bytes(4), content)
+            if constant:
+                syscalls.map_freeze(fd)
+            found[section.name] = fd
+        return found
+
+    def _load_programs(
+        self,
+        obj: Object,
+        btf_fd: int,
+        maps: Mapping[str, Map],
+        data: Mapping[str, int],
+        loaded: dict[str, Program],
+        only: Collection[str] | None,
+    ) -> None:
+        assembler = Assembler(obj, {name: m.fd for name, m in maps.items()}, data)
+        for function in obj.functions():
+            kind = _SECTIONS.get(obj.sections[function.section].name)
+            if kind is None or (only is not None and function.name not in only):
+                continue
+            code = assembler.program(function)
+            spec = ProgSpec(
+                function.name,
+                kind.type,
+                code.insns,
+                obj.license(),
+                attach_type=kind.attach_type,
+                flags=kind.flags,
+                btf_fd=btf_fd,
+                func_info=code.func_info,
+                func_info_size=code.func_info_size,
+                line_info=code.line_info,
+                line_info_size=code.line_info_size,
+            )
+            loaded[function.name] = Program(function.name, syscalls.prog_load(spec), kind.type)
+
+
+def _lift_memory_limit() -> None:
+    """Before Linux 5.11 maps counted against RLIMIT_MEMLOCK (64 KiB); a container may forbid raising it."""
+    with contextlib.suppress(OSError, ValueError):
+        resource.setrlimit(resource.RLIMIT_MEMLOCK, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+
+
+def _create(wanted: MapDef, btf_fd: int) -> int:
+    inner_fd = _create(wanted.inner, btf_fd) if wanted.inner else 0
+    btf = (btf_fd, wanted.key, wanted.value) if wanted.type in _TYPED and wanted.key else (0, 0, 0)
+    try:
+        return syscalls.map_create(
+            wanted.type,
+            wanted.key_size,
+            wanted.value_size,
+            wanted.max_entries,
+            flags=wanted.flags,
+            name=wanted.name,
+            inner_fd=inner_fd,
+            btf=btf,
+        )
+    except OSError as err:
+        raise HostError(
+            f"the kernel cannot make the map {wanted.name} with {wanted.max_entries} entries: {err.strerror}"
+        ) from err
+    finally:
+        if inner_fd:
+            os.close(inner_fd)
+
+
+def _typed(obj: Object, wanted: MapDef, fd: int) -> Map:
+    key = obj.btf.dtype(wanted.key) if wanted.key else None
+    if wanted.inner:
+        return TableMap(wanted.name, fd, key, wanted.inner)
+    kind = PerCpuMap if wanted.type in _PER_CPU else Map
+    value = obj.btf.dtype(wanted.value) if wanted.value else np.dtype((np.void, wanted.value_size))
+    return kind(wanted.name, fd, key, value)
+
+
+def _check(wanted: MapDef, fd: int, *, exact: bool) -> None:
+    """Refuse a pinned map that the programs would misread."""
+    info = syscalls.map_info(fd)
+    have = {"type": info.type, "key size": info.key_size, "value size": info.value_size, "flags": info.flags}
+    want = {"type": wanted.type, "key size": wanted.key_size, "value size": wanted.value_size, "flags": wanted.flags}
+    if exact:
+        have["size"], want["size"] = info.max_entries, wanted.max_entries
+    for what, value in want.items():
+        if have[what] != value:
+            raise HostError(
+                f"the pinned map {wanted.name} has {what} {have[what]}, not {value}: "
+                f"stop xlvs with --purge, which ends its flows, and start it again"
+            )
+
+
+def _pin_programs(directory: Path, programs: Mapping[str, Program]) -> None:
+    folder = directory / "progs"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    for program in programs.values():
+        aside = folder / f"{program.name}-new"
+        aside.unlink(missing_ok=True)
+        syscalls.obj_pin(program.fd, aside)
+        aside.rename(folder / program.name)
