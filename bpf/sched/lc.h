@@ -13,7 +13,7 @@
 
 static __always_inline __u32 xlvs_lc(const struct xlvs_service *svc)
 {
-	return xlvs_least(svc->block, svc->n, 1);
+	return xlvs_least(svc->block, svc->n, 0);
 }
 
 #endif

@@ -34,7 +34,7 @@ static __always_inline __u32 xlvs_sh(const struct xlvs_service *svc, const struc
 	};
 
 	s.first = sh_hash(&s, 0);
-	if (!look(&s, s.first) && svc->sched_flags & XLVS_SCHED_F_FALLBACK)
+	if (!look(&s, s.first) && may_retry(svc))
 		bpf_loop(s.size, sh_retry, &s, 0);
 	return s.server;
 }

@@ -16,6 +16,15 @@
 
 #define XLVS_NO_SERVER		0xffffffffu
 #define XLVS_NOWHERE		0xffffffffffffffffull
+#define XLVS_WORST		(1ll << 46)	/* above any overhead, and fit to be multiplied by a weight */
+
+/* How many blocks hold this many slots; 0 if no service can be that large. */
+static __always_inline __u32 blocks_of(__u32 n)
+{
+	if (n > XLVS_SERVICE_BLOCKS * XLVS_SLOTS_PER_BLOCK)
+		return 0;
+	return (n + XLVS_SLOTS_PER_BLOCK - 1) / XLVS_SLOTS_PER_BLOCK;
+}
 
 struct find {
 	__u32 block;
@@ -60,72 +69,72 @@ __noinline __u64 xlvs_find(__u32 block, __u32 from, __u32 to, __u32 weight)
 		.found = XLVS_NOWHERE,
 	};
 
-	if (from < to && to <= XLVS_SERVICE_BLOCKS * XLVS_SLOTS_PER_BLOCK)
-		bpf_loop((to - 1) / XLVS_SLOTS_PER_BLOCK - from / XLVS_SLOTS_PER_BLOCK + 1, find_in_block, &f, 0);
+	if (from < to)
+		bpf_loop(blocks_of(to) - from / XLVS_SLOTS_PER_BLOCK, find_in_block, &f, 0);
 	return f.found;
 }
 
 struct least {
 	__u32 block;
-	__u32 n;
-	__u32 cap;
-	__u32 server;
-	__s64 overhead;
-	__s64 weight;
+	struct xlvs_slot best;
+	__s64 overhead;		/* of the best */
 };
 
-static long least_in_block(__u32 i, struct least *l)
+static __always_inline long least_in(__u32 i, struct least *l, int weighted)
 {
-	__u32 number = l->block + i, place = i * XLVS_SLOTS_PER_BLOCK;
-	__s64 overhead, weight, better;
+	__s64 overhead, least = l->overhead;
+	struct xlvs_slot best = l->best;
 	const struct xlvs_block *block;
-	const struct xlvs_load *load;
+	__u32 number = l->block + i;
 	int j;
 
 	block = bpf_map_lookup_elem(&slots, &number);
 	if (!block)
 		return 1;
-	for (j = 0; j < XLVS_SLOTS_PER_BLOCK; j++, place++) {
+	for (j = 0; j < XLVS_SLOTS_PER_BLOCK; j++) {
 		const struct xlvs_slot *slot = &block->slot[j];
+		const struct xlvs_load *load;
 
-		if (place >= l->n)
-			return 1;
-		if (!slot->weight)
+		if (!slot->weight)	/* nor have the slots behind the last server any */
 			continue;
 		load = bpf_map_lookup_elem(&loads, &slot->server);
 		if (!load)
 			continue;
 		overhead = ((__s64)READ_ONCE(load->active) << 8) + READ_ONCE(load->inactive);
-		weight = slot->weight < l->cap ? slot->weight : l->cap;
-		/* All ones if the new one is better: a branch here would double what the verifier has to follow. */
-		better = (overhead * l->weight - l->overhead * weight) >> 63;
-		barrier_var(better);
-		l->overhead ^= (l->overhead ^ overhead) & better;
-		l->weight ^= (l->weight ^ weight) & better;
-		l->server ^= (l->server ^ slot->server) & better;
+		if (weighted ? overhead * best.weight < least * slot->weight : overhead < least) {
+			best = *slot;
+			least = overhead;
+		}
 	}
+	l->best = best;
+	l->overhead = least;
 	return 0;
 }
 
-/*
- * The server with the least overhead / weight, the first of equals; weights
- * count as at most `cap`.  Beginning with 1 / 0, worse than any, makes the
- * first server with a weight the one to beat.
- */
-__noinline __u32 xlvs_least(__u32 block, __u32 n, __u32 cap)
+static long least_in_block(__u32 i, struct least *l)
+{
+	return least_in(i, l, 0);
+}
+
+static long least_weighted_in_block(__u32 i, struct least *l)
+{
+	return least_in(i, l, 1);
+}
+
+/* The server with the least overhead, or overhead / weight; the first of equals. */
+__noinline __u32 xlvs_least(__u32 block, __u32 n, __u32 weighted)
 {
 	struct least l = {
 		.block = block,
-		.n = n,
-		.cap = cap,
-		.server = XLVS_NO_SERVER,
-		.overhead = 1,
-		.weight = 0,
+		.best = { .server = XLVS_NO_SERVER },	/* of weight 0, and so worse than any */
+		.overhead = XLVS_WORST,
 	};
 
-	if (n <= XLVS_SERVICE_BLOCKS * XLVS_SLOTS_PER_BLOCK)
-		bpf_loop((n + XLVS_SLOTS_PER_BLOCK - 1) / XLVS_SLOTS_PER_BLOCK, least_in_block, &l, 0);
-	return l.server;
+	if (weighted)
+		bpf_loop(blocks_of(n), least_weighted_in_block, &l, 0);
+	else
+		bpf_loop(blocks_of(n), least_in_block, &l, 0);
+	return l.best.server;
 }
 
 /* How often a choice is made anew because another CPU was faster; then it stands, unrecorded. */

@@ -16,11 +16,9 @@
 
 struct rendezvous {
 	__u32 block;
-	__u32 n;
+	struct xlvs_slot best;
+	__s64 cost;		/* of the best */
 	__u64 client;
-	__s64 cost;
-	__s64 weight;
-	__u32 server;
 };
 
 /* The finaliser of SplitMix64: every bit of the input moves every bit of the output. */
@@ -31,52 +29,51 @@ static __always_inline __u64 mix(__u64 x)
 	return x ^ x >> 31;
 }
 
-/* -log2((v + 1) / 2^32), in 1 / 65536. */
-static __always_inline __s64 cost_of(__u32 v)
+/* -log2(h / 2^32) in 1 / 65536, for h in 1 ... 2^32. */
+static __always_inline __s64 cost_of(__u64 h)
 {
-	__u64 x = (__u64)v + 1, log = 0, shift, m;
+	__u64 rest = h, log = 0, shift, m;
+	int bits;
 
-#define HALVE(bits) do {				\
-		shift = (__u64)(x >> (bits) != 0) * (bits);	\
-		x >>= shift;				\
-		log += shift;				\
-	} while (0)
-	HALVE(32);
-	HALVE(16);
-	HALVE(8);
-	HALVE(4);
-	HALVE(2);
-	HALVE(1);
-#undef HALVE
-	/* x is 1 now: what was below the leading bit is the mantissa. */
-	m = (((__u64)v + 1) << 16 >> log) & 0xffff;
+	for (bits = 32; bits; bits /= 2) {
+		shift = (__u64)(rest >> bits != 0) * bits;
+		rest >>= shift;
+		log += shift;
+	}
+	m = (h << 16 >> log) & 0xffff;
 	return (32ll << 16) - (__s64)((log << 16) + m + (m * (0x10000 - m) * 22545 >> 32));
 }
 
 static long rendezvous_in_block(__u32 i, struct rendezvous *r)
 {
-	__u32 number = r->block + i, place = i * XLVS_SLOTS_PER_BLOCK;
+	struct xlvs_slot best = r->best;
 	const struct xlvs_block *block;
-	__s64 cost, better;
+	__u32 number = r->block + i;
+	__s64 cost, least = r->cost;
+	__u64 h;
 	int j;
 
 	block = bpf_map_lookup_elem(&slots, &number);
 	if (!block)
 		return 1;
-	for (j = 0; j < XLVS_SLOTS_PER_BLOCK; j++, place++) {
+	for (j = 0; j < XLVS_SLOTS_PER_BLOCK; j++) {
 		const struct xlvs_slot *slot = &block->slot[j];
 
-		if (place >= r->n)
-			return 1;
 		if (!slot->weight)
 			continue;
-		cost = cost_of(mix(r->client ^ slot->server) >> 32);
-		better = (cost * r->weight - r->cost * (__s64)slot->weight) >> 63;
-		barrier_var(better);
-		r->cost ^= (r->cost ^ cost) & better;
-		r->weight ^= (r->weight ^ slot->weight) & better;
-		r->server ^= (r->server ^ slot->server) & better;
+		h = (mix(r->client ^ slot->server) >> 32) + 1;
+		/* No cost is below 1.3 (1 - h): most servers are out before there is a logarithm to take. */
+		cost = ((1ull << 32) - h) * 85196 >> 32;
+		if (cost * best.weight >= least * slot->weight)
+			continue;
+		cost = cost_of(h);
+		if (cost * best.weight < least * slot->weight) {
+			best = *slot;
+			least = cost;
+		}
 	}
+	r->best = best;
+	r->cost = least;
 	return 0;
 }
 
@@ -84,15 +81,13 @@ __noinline __u32 xlvs_rendezvous(__u32 block, __u32 n, __u64 client)
 {
 	struct rendezvous r = {
 		.block = block,
-		.n = n,
+		.best = { .server = XLVS_NO_SERVER },	/* of weight 0, and so worse than any */
+		.cost = XLVS_WORST,
 		.client = client,
-		.cost = 1,	/* 1 / 0: worse than any */
-		.server = XLVS_NO_SERVER,
 	};
 
-	if (n <= XLVS_SERVICE_BLOCKS * XLVS_SLOTS_PER_BLOCK)
-		bpf_loop((n + XLVS_SLOTS_PER_BLOCK - 1) / XLVS_SLOTS_PER_BLOCK, rendezvous_in_block, &r, 0);
-	return r.server;
+	bpf_loop(blocks_of(n), rendezvous_in_block, &r, 0);
+	return r.best.server;
 }
 
 static __always_inline __u64 client_hash(const struct xlvs_addr *addr, __be16 port)

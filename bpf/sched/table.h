@@ -52,4 +52,10 @@ static __always_inline long look(struct seek *s, __u32 index)
 	return 1;
 }
 
+/* With every server at weight 0 there is nothing to seek: a whole table per packet would be an attacker's gift. */
+static __always_inline int may_retry(const struct xlvs_service *svc)
+{
+	return svc->sched_flags & XLVS_SCHED_F_FALLBACK && xlvs_find(svc->block, 0, svc->n, 1) != XLVS_NOWHERE;
+}
+
 #endif

@@ -16,7 +16,7 @@
 
 static __always_inline __u32 xlvs_wlc(const struct xlvs_service *svc)
 {
-	return xlvs_least(svc->block, svc->n, 0xffff);
+	return xlvs_least(svc->block, svc->n, 1);
 }
 
 #endif
