@@ -11,7 +11,6 @@ import fcntl
 import hashlib
 import importlib.util
 import os
-import subprocess
 import sys
 from pathlib import Path
 
@@ -60,25 +59,19 @@ def create() -> None:
     if importlib.util.find_spec("ensurepip") is None or importlib.util.find_spec("venv") is None:
         machine.install(["python3-venv"], "the environment is a venv")
     machine.say(f"creating .venv with Python {sys.version.split()[0]}")
-    run(sys.executable, "-m", "venv", "--clear", str(VENV))
+    machine.run_quietly([sys.executable, "-m", "venv", "--clear", str(VENV)], "python3 -m venv")
 
 
 def install() -> None:
     """Install the pinned dependencies, then xlvs as a link to the sources."""
-    pip = (str(PYTHON), "-m", "pip", "--disable-pip-version-check", "--quiet", "install")
+    pip = [str(PYTHON), "-m", "pip", "--disable-pip-version-check", "--quiet", "install"]
     count = sum("==" in line for line in LOCK.read_text().splitlines())
     machine.say(f"installing {count} pinned Python packages into .venv (once; about a minute)")
     # No compiler may be here, so packages must come built.
-    run(*pip, "--require-hashes", "--no-deps", "--only-binary", ":all:", "-r", str(LOCK))
+    pinned = ["--require-hashes", "--no-deps", "--only-binary", ":all:", "-r", str(LOCK)]
+    machine.run_quietly([*pip, *pinned], "pip install")
     machine.say("linking xlvs into .venv")
-    run(*pip, "--no-deps", "--no-build-isolation", "-e", str(ROOT))
-
-
-def run(*command: str) -> None:
-    """Run *command* from the checkout's root; raises `machine.SetupError` if it fails."""
-    done = subprocess.run(command, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=sys.stderr, check=False)
-    if done.returncode != 0:
-        raise machine.SetupError(f"set-up stopped: {' '.join(command[1:4])} … failed; its output is above")
+    machine.run_quietly([*pip, "--no-deps", "--no-build-isolation", "-e", str(ROOT)], "pip install -e")
 
 
 if __name__ == "__main__":

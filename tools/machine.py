@@ -68,11 +68,20 @@ def install(packages: list[str], why: str) -> None:
 
 
 def apt_get(*arguments: str, check: bool = True) -> None:
-    """Run apt-get without questions, its output shown only when it fails; raises `SetupError` if *check*."""
-    environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive", "PATH": SEARCH_PATH}
+    """Run apt-get without questions; raises `SetupError` if it fails and *check* is set."""
+    command = ["apt-get", "-o", "DPkg::Lock::Timeout=120", *arguments]
+    run_quietly(
+        command, f"apt-get {arguments[0]}", {"DEBIAN_FRONTEND": "noninteractive", "PATH": SEARCH_PATH}, check=check
+    )
+
+
+def run_quietly(
+    command: list[str], name: str, environment: dict[str, str] | None = None, *, check: bool = True
+) -> None:
+    """Run *command* and show its output only if it fails; raises `SetupError` then, if *check* is set."""
     done = subprocess.run(
-        ["apt-get", "-o", "DPkg::Lock::Timeout=120", *arguments],
-        env=environment,
+        command,
+        env={**os.environ, **(environment or {})},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -82,7 +91,7 @@ def apt_get(*arguments: str, check: bool = True) -> None:
     if done.returncode != 0:
         print(done.stdout, file=sys.stderr)
         if check:
-            raise SetupError(f"apt-get {arguments[0]} failed; its output is above")
+            raise SetupError(f"{name} failed; its output is above")
 
 
 @contextlib.contextmanager
