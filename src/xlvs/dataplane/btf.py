@@ -2,8 +2,8 @@
 
 Structs become numpy dtypes, so that Python reads map values in the layout the
 programs were compiled with; enums become dictionaries; maps declared in
-``.maps`` become `MapDef`.  Refuses what xlvs never puts into a map: bit fields
-and unions.  Layout: Documentation/bpf/btf.rst in the kernel.
+``.maps`` become `MapDef`.  Unions read as plain bytes; bit fields, which xlvs
+never puts into a map, are refused.  Layout: Documentation/bpf/btf.rst in the kernel.
 """
 
 from __future__ import annotations
@@ -172,6 +172,8 @@ class Btf:
             return np.dtype((self.dtype(element), (count,)))
         if found.kind == Kind.STRUCT:
             return self._struct_dtype(found)
+        if found.kind == Kind.UNION:
+            return np.dtype((np.void, found.target))
         raise InvalidError(f"{found.kind.name.lower()} {found.name} cannot be a numpy dtype")
 
     def _struct_dtype(self, found: Type) -> np.dtype[np.void]:
