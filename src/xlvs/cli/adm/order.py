@@ -1,0 +1,68 @@
+"""The order of ipvsadm's lists.
+
+ipvsadm subtracts addresses as 32-bit ints, so 203.0.113.9 comes before
+10.0.1.11.  That relation is not transitive, and what it gives for many
+servers depends on the sorting method; so this is the merge sort of glibc's
+qsort(3), not Python's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    Row = dict[str, Any]
+    Entry = tuple[int, int, tuple[int, ...], int, Row]
+    """Family, protocol number, the four words of the address, port, and the row they are of."""
+
+_PROTOCOLS = {"tcp": 6, "udp": 17}
+
+
+def sort_services(rows: list[Row], pack: Callable[[str], bytes]) -> list[Row]:
+    """Return services by family, protocol, address and port (libipvs, ipvs_cmp_services)."""
+    return [entry[-1] for entry in _sort([_entry(row, pack) for row in rows], _compare_services)]
+
+
+def sort_servers(rows: list[Row], pack: Callable[[str], bytes]) -> list[Row]:
+    """Return real servers, given as the kernel walks them, by address and port (libipvs, ipvs_cmp_dests)."""
+    return [entry[-1] for entry in _sort([_entry(row, pack) for row in rows], _compare_servers)]
+
+
+def _entry(row: Row, pack: Callable[[str], bytes]) -> Entry:
+    packed = pack(row["address"])
+    whole = packed.ljust(16, b"\0")
+    words = tuple(int.from_bytes(whole[i : i + 4], "big") for i in (0, 4, 8, 12))
+    return 4 if len(packed) == 4 else 6, _PROTOCOLS.get(row.get("protocol", ""), 0), words, row["port"], row
+
+
+def _compare_services(a: Entry, b: Entry) -> int:
+    return a[0] - b[0] or a[1] - b[1] or _compare_servers(a, b)
+
+
+def _compare_servers(a: Entry, b: Entry) -> int:
+    # The family of the first decides how much is compared, also when the other has another family.
+    for i in range(1 if a[0] == 4 else 4):
+        difference = (a[2][i] - b[2][i] + 2**31) % 2**32 - 2**31
+        if difference:
+            return difference
+    return a[3] - b[3]
+
+
+def _sort(entries: list[Entry], compare: Callable[[Entry, Entry], int]) -> list[Entry]:
+    if len(entries) <= 1:
+        return entries
+    middle = len(entries) // 2
+    left, right = _sort(entries[:middle], compare), _sort(entries[middle:], compare)
+    merged = []
+    i = j = 0
+    while i < len(left) and j < len(right):
+        if compare(left[i], right[j]) <= 0:
+            merged.append(left[i])
+            i += 1
+        else:
+            merged.append(right[j])
+            j += 1
+    return merged + left[i:] + right[j:]
