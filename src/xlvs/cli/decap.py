@@ -68,7 +68,7 @@ def attach(names: Iterable[str], made: list[str]) -> None:
 
 
 def detach(names: Iterable[str], made: Iterable[str]) -> None:
-    """Take the program off each interface that still exists, and `clsact` off those of *made* that hold nothing else."""
+    """Take the program off each interface that is still there, and `clsact` off those of *made* that hold no more."""
     with IPRoute() as route:
         for name in names:
             for index in route.link_lookup(ifname=name):

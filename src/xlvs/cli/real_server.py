@@ -118,7 +118,7 @@ def undo(vip: Address, forward: str | None, interface: str | None) -> None:
 
 
 def _settle(record: Record, left: set[str]) -> None:
-    """Make sysctls and programs what *record*'s addresses need; *left* are interfaces that may need nothing any more."""
+    """Make sysctls and programs what the addresses of *record* need; interfaces *left* may need nothing now."""
 
     def original(path: str) -> int:
         return int(record.sysctls[path]) if path in record.sysctls else _read(path)

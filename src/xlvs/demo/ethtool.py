@@ -13,7 +13,7 @@ ETHTOOL_SGRO = 0x2C
 
 
 def gro(interface: str) -> bool:
-    """Return whether *interface*, in the caller's network namespace, has generic receive offload on.  Raises `OSError`."""
+    """Return whether *interface* of this network namespace has generic receive offload on.  Raises `OSError`."""
     return bool(_value(interface, ETHTOOL_GGRO, 0))
 
 
