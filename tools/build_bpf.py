@@ -66,7 +66,9 @@ def compile_one(source: Path, target: Path) -> None:
         raise BuildError("the compiler is missing: run ./dev, which installs ziglang")
     headers = Path(found.origin).parent / "lib" / "libc" / "include"
     includes = [SOURCES, headers / "any-linux-any", headers / "x86-linux-any"]
-    command = [sys.executable, "-m", "ziglang", "cc", *FLAGS]
+    # Where the checkout lies must not show in the objects: equal sources give equal objects.
+    renames = [f"-ffile-prefix-map={ROOT}=.", f"-ffile-prefix-map={headers}=include"]
+    command = [sys.executable, "-m", "ziglang", "cc", *FLAGS, *renames]
     command += [word for folder in includes for word in ("-I", str(folder))]
     command += ["-c", str(source), "-o", str(target)]
     if subprocess.run(command, cwd=ROOT, stdout=sys.stderr, check=False).returncode != 0:
