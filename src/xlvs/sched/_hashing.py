@@ -1,0 +1,44 @@
+"""What sh and mh share: a client as a number, and the search in a table."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from itertools import chain
+
+from xlvs.model.server import Address
+from xlvs.sched._family import FALLBACK, NO_SERVER, PORT, Ask, View
+
+MASK = 0xFFFFFFFF
+
+
+def fold(address: Address, port: int) -> int:
+    """Return address and port as the 32-bit number that IPVS hashes; of an IPv6 address the XOR of its words."""
+    whole = int(address)
+    words = whole
+    for _ in range(3 if address.version == 6 else 0):
+        whole >>= 32
+        words ^= whole
+    return ((words & MASK) + port) & MASK
+
+
+def seek(view: View, ask: Ask, index: Callable[[int, int], int]) -> int | None:
+    """Return the server in the table at *index* (client, 0), or None if it takes no new flows.
+
+    With the fallback flag, further indices of the client follow once around
+    the table, beginning with the first index as the second argument.
+    """
+    if view.table is None:
+        return None
+    client = fold(ask.client, ask.port if PORT in view.flags else 0)
+    size = len(view.table)
+    weights = dict(view.slots)
+    first = index(client, 0)
+    # With every server at weight 0 there is nothing to seek.
+    more = range(size) if FALLBACK in view.flags and any(weights.values()) else ()
+    for place in chain([first], (index(client, (first + step) % size) for step in more)):
+        number = int(view.table[place])
+        if number == NO_SERVER:
+            return None
+        if weights[number]:
+            return number
+    return None

@@ -1,0 +1,27 @@
+"""The parts of a member that remembers nothing and has no table: what most schedulers are."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from xlvs.sched._family import Entry, Parameters, Slots, State, Table
+
+
+def parameters(weights: Sequence[int]) -> Parameters:
+    """Return zeros: nothing is derived from the weights."""
+    return Parameters()
+
+
+def table(servers: Sequence[Entry]) -> Table | None:
+    """Return None: there is no table."""
+    return None
+
+
+def start(weights: Sequence[int]) -> State:
+    """Return the empty state."""
+    return State()
+
+
+def carry(state: State, old: Slots, new: Slots) -> State:
+    """Return the empty state."""
+    return State()

@@ -1,0 +1,23 @@
+"""lc: least connections, the user half.
+
+The kernel half takes the server with the least overhead, the newest of equals;
+there is nothing to prepare (ip_vs_lc.c).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from xlvs.sched._family import Ask, State, View
+from xlvs.sched._plain import carry, parameters, start, table
+
+__all__ = ["FLAGS", "TABLE_SIZE", "carry", "choose", "parameters", "start", "table"]
+
+TABLE_SIZE = 0
+FLAGS: Mapping[str, str] = {}
+
+
+def choose(view: View, ask: Ask) -> tuple[int | None, State]:
+    """Return the server of any weight but 0 with the least overhead."""
+    numbers = [number for number, weight in view.slots if weight]
+    return min(numbers, key=ask.overhead, default=None), view.state

@@ -1,0 +1,42 @@
+"""sh: source hashing, the user half.
+
+The kernel half hashes the client's address into a table of 256 entries.  Here
+the table is filled: server after server, newest first, each with as many
+entries in a row as its weight says, round and round until the table is full
+(ip_vs_sh.c, with CONFIG_IP_VS_SH_TAB_BITS=8).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from xlvs.sched._family import FALLBACK, PORT, Ask, Entry, State, Table, View
+from xlvs.sched._hashing import MASK, seek
+from xlvs.sched._plain import carry, parameters, start
+
+__all__ = ["FLAGS", "TABLE_SIZE", "carry", "choose", "parameters", "start", "table"]
+
+TABLE_SIZE = 256
+FLAGS: Mapping[str, str] = {"sh-fallback": FALLBACK, "sh-port": PORT}
+
+_GOLDEN_RATIO = 0x61C88647
+"""GOLDEN_RATIO_32 of linux/hash.h."""
+
+
+def table(servers: Sequence[Entry]) -> Table:
+    """Return the table; a server of weight 0 gets one entry as well, and so refuses what falls there."""
+    # Of a larger weight no more than the whole table can be used.
+    weights = [min(max(server.weight, 1), TABLE_SIZE) for server in servers]
+    turn = np.repeat(np.array([server.number for server in servers], np.uint32), weights)
+    return np.resize(turn, TABLE_SIZE) if len(turn) else np.full(TABLE_SIZE, MASK, np.uint32)
+
+
+def choose(view: View, ask: Ask) -> tuple[int | None, State]:
+    """Return the server that the client's hash points at."""
+    return seek(view, ask, _index), view.state
+
+
+def _index(client: int, offset: int) -> int:
+    return (offset + ((client * _GOLDEN_RATIO & MASK) >> 24)) % TABLE_SIZE

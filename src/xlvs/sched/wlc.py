@@ -1,0 +1,25 @@
+"""wlc: weighted least connections, the user half.
+
+The kernel half takes the server with the least overhead / weight, the newest
+of equals; there is nothing to prepare (ip_vs_wlc.c).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from fractions import Fraction
+
+from xlvs.sched._family import Ask, State, View
+from xlvs.sched._plain import carry, parameters, start, table
+
+__all__ = ["FLAGS", "TABLE_SIZE", "carry", "choose", "parameters", "start", "table"]
+
+TABLE_SIZE = 0
+FLAGS: Mapping[str, str] = {}
+
+
+def choose(view: View, ask: Ask) -> tuple[int | None, State]:
+    """Return the server with the least overhead for its weight; weight 0 is out."""
+    slots = [(number, weight) for number, weight in view.slots if weight]
+    least = min(slots, key=lambda slot: Fraction(ask.overhead(slot[0]), slot[1]), default=None)
+    return least[0] if least else None, view.state

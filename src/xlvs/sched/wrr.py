@@ -1,0 +1,61 @@
+"""wrr: weighted round robin, the user half.
+
+The kernel half walks the servers in rounds, each with a current weight *cw*,
+and takes every server of at least that weight.  A round lowers *cw* by *gcd*,
+from *max_weight* down to 1.  Here both are derived from the weights, and *cw*
+is brought along when they change (ip_vs_wrr.c).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+
+from xlvs.sched._family import HEAD, Ask, Parameters, Slots, State, View
+from xlvs.sched._plain import table
+
+__all__ = ["FLAGS", "TABLE_SIZE", "carry", "choose", "parameters", "start", "table"]
+
+TABLE_SIZE = 0
+FLAGS: Mapping[str, str] = {}
+
+
+def parameters(weights: Sequence[int]) -> Parameters:
+    """Return the greatest common divisor of the *weights*, and the largest less (divisor - 1)."""
+    gcd = math.gcd(*weights) or 1
+    # Less by gcd - 1, so that the last round is the one with cw = 1.
+    return Parameters(max(weights, default=0) - (gcd - 1), gcd)
+
+
+def start(weights: Sequence[int]) -> State:
+    """Return the state before the first round."""
+    return State(HEAD, parameters(weights).max_weight)
+
+
+def carry(state: State, old: Slots, new: Slots) -> State:
+    """Return the state at the start of a round, with the current weight kept if it still fits (dest_changed)."""
+    if list(old) == list(new):
+        return state
+    top, gcd = parameters([weight for _, weight in new])
+    if state.cw > top or not state.cw:
+        return State(HEAD, top)
+    if gcd > 1:
+        return State(HEAD, state.cw // gcd * gcd + 1)
+    return State(HEAD, state.cw)
+
+
+def choose(view: View, ask: Ask) -> tuple[int | None, State]:
+    """Return the next server of at least the current weight, lowering that once if this round has no more."""
+    top, gcd = view.parameters
+    if not top:
+        return None, view.state
+    cw = view.state.cw
+    first = 0 if view.state.pos == HEAD else view.state.pos + 1
+    for begin in (first, 0):
+        for place, (number, weight) in enumerate(view.slots[begin:], begin):
+            if weight >= cw:
+                return number, State(place, cw)
+        cw -= gcd
+        if cw <= 0:
+            cw = top
+    raise ValueError(f"no server has the weight {cw}: parameters and slots belong to different services")

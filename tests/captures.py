@@ -1,0 +1,114 @@
+"""Runs of connections captured on a real IPVS (Debian's kernel 6.1), to be repeated on anything that chooses servers.
+
+A run is a service, its servers in the order they were added, and connections
+one after another, with edits of the servers in between.  A `Director` does
+what the run says; `replay` answers with the servers it chose, as one string to
+compare with `Run.sequence`: ``3`` for r3, ``-`` for a refused connection.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from xlvs.model import Server
+from xlvs.model.server import Address
+
+DATA = Path(__file__).parent / "unit" / "sched" / "data" / "captures.json"
+
+Load = tuple[int, int]
+"""Active and inactive connections of a server."""
+
+
+class Director(Protocol):
+    """What a run needs of a director that has the run's service, yet without servers."""
+
+    def add(self, server: Server) -> None:
+        """Add a server."""
+
+    def edit(self, server: Server) -> None:
+        """Replace the server of the same address and port."""
+
+    def delete(self, server: Server) -> None:
+        """Delete the server of this address and port."""
+
+    def connect(self, source: Address, port: int) -> Address | None:
+        """Open a connection, or open and close it; return the chosen server's address, None if refused."""
+
+    def loads(self) -> dict[Address, Load]:
+        """Return the connections of every server that is there now."""
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One captured run; in mode ``closed`` each connection is over before the next begins."""
+
+    name: str
+    scheduler: str
+    flags: tuple[str, ...]
+    """As ipvsadm writes them: ``sh-port``."""
+    forward: str
+    mode: str
+    virtual: tuple[Address, int]
+    changes: dict[int, list[tuple[str, Server]]]
+    """Before which connection to add, edit or delete which server."""
+    clients: tuple[tuple[Address, int], ...]
+    sequence: str
+    loads: dict[int, dict[Address, Load]]
+    """After how many connections which loads were seen."""
+
+
+def runs() -> list[Run]:
+    """Return every captured run."""
+    data = json.loads(DATA.read_text())
+    servers = {name: ipaddress.ip_address(address) for name, address in data["servers"].items()}
+    return [_run(run, servers) for run in data["runs"]]
+
+
+def replay(run: Run, director: Director) -> str:
+    """Do on *director* what the run did; return the servers it chose, and fail on loads that IPVS did not have."""
+    chosen = ""
+    for i, (source, port) in enumerate(run.clients):
+        for verb, server in run.changes.get(i, ()):
+            getattr(director, verb)(server)
+        address = director.connect(source, port)
+        # r1 is 10.0.1.11, and so on.
+        chosen += "-" if address is None else str(address.packed[-1] % 10)
+        if i + 1 in run.loads:
+            assert director.loads() == run.loads[i + 1], f"after connection {i + 1}, having chosen {chosen}"
+    return chosen
+
+
+def _run(run: dict[str, Any], servers: dict[str, Address]) -> Run:
+    def server(name: str, weight: int = 0) -> Server:
+        return Server(servers[name], run["port"], run["forward"], weight)
+
+    changes = {0: [("add", server(name, weight)) for name, weight in run["weights"]]}
+    for before, verb, *rest in run["events"]:
+        changes.setdefault(before, []).append((verb, server(*rest)))
+    count = len(run["sequence"])
+    return Run(
+        run["name"],
+        run["scheduler"],
+        tuple(run["flags"]),
+        run["forward"],
+        run["mode"],
+        (ipaddress.ip_address(run["virtual"][0]), run["virtual"][1]),
+        changes,
+        tuple(zip(_sources(run["sources"], count), range(run["first_port"], run["first_port"] + count), strict=True)),
+        run["sequence"],
+        {
+            int(after): {servers[name]: (active, inactive) for name, (active, inactive) in loads.items()}
+            for after, loads in run["counts"].items()
+        },
+    )
+
+
+def _sources(sources: list[Any], count: int) -> list[Address]:
+    """Expand [first address, step], or a list of all."""
+    if isinstance(sources[1], int):
+        return [ipaddress.ip_address(sources[0]) + i * sources[1] for i in range(count)]
+    return [ipaddress.ip_address(source) for source in sources]
