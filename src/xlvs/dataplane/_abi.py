@@ -240,8 +240,8 @@ INTERFACE: np.dtype[Any] = np.dtype(
 CONFIG: np.dtype[Any] = np.dtype(
     {
         "names": ["idle_ns", "max_flows", "lo", "icmp_per_second", "abi"],
-        "formats": [("<u8", (12,)), "<u4", "<u4", "<u4", "<u4"],
-        "offsets": [0, 96, 100, 104, 108],
-        "itemsize": 112,
+        "formats": [("<u8", (16,)), "<u4", "<u4", "<u4", "<u4"],
+        "offsets": [0, 128, 132, 136, 140],
+        "itemsize": 144,
     }
 )

@@ -136,7 +136,9 @@ class Assembler:
         elif section in self._data:
             pseudo, fd, rest = _PSEUDO_MAP_VALUE, self._data[section], symbol.value + addend
         else:
-            raise InvalidError(f"{function.name} refers to {symbol.name!r}, which the object does not define")
+            raise InvalidError(
+                f"{function.name} refers to {symbol.name or section!r}, which the object does not define"
+            )
         code[at + 1] = code[at + 1] & 0xF | pseudo << 4
         struct.pack_into("<i", code, at + 4, fd)
         struct.pack_into("<i", code, at + 12, rest)

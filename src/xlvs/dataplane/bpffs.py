@@ -43,7 +43,8 @@ def purge(directory: Path) -> None:
         return
     for base, folders, files in os.walk(directory, topdown=False):
         for name in files:
-            os.unlink(os.path.join(base, name))
+            if "." not in name:  # maps.debug and progs.debug are the kernel's own; pins have no dots
+                os.unlink(os.path.join(base, name))
         for name in folders:
             os.rmdir(os.path.join(base, name))
     if _libc.umount2(os.fsencode(directory), _MNT_DETACH) == 0:

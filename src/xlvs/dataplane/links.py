@@ -138,16 +138,15 @@ def _create(hook: Hook, ifindex: int, prog_fd: int, *, generic: bool) -> int:
     except OSError as err:
         if err.errno in (errno.EBUSY, errno.EEXIST):
             raise HookBusyError(f"{_interface(ifindex)} has an XDP program of someone else") from err
-        if err.errno == errno.ENODEV:
-            raise
-        raise XdpRefusedError(f"{_interface(ifindex)} refuses native XDP: {err.strerror}") from err
+        raise XdpRefusedError(f"{_interface(ifindex)} refuses native XDP: {os.strerror(err.errno or 0)}") from err
 
 
 def _interface(ifindex: int) -> str:
+    """Name the interface; raises `OSError` if it is gone, which XDP tells by a mere EINVAL."""
     try:
         return f"interface {socket.if_indextoname(ifindex)}"
-    except OSError:
-        return f"interface {ifindex}"
+    except OSError as err:
+        raise OSError(errno.ENODEV, f"interface {ifindex} is gone") from err
 
 
 def _handle(pin: Path) -> int:
