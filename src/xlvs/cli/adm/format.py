@@ -143,8 +143,8 @@ def _services(reply: Row, names: Names, options: set[str]) -> list[Row]:
 
 
 def _servers(service: Row, names: Names, options: set[str]) -> list[Row]:
-    newest_first: list[Row] = service["servers"][::-1]
-    return newest_first if "nosort" in options else sort_servers(newest_first, names.pack)
+    servers: list[Row] = service["servers"]
+    return servers[::-1] if "nosort" in options else sort_servers(servers, names.pack)
 
 
 def _service_line(service: Row, names: Names, view: str, exact: bool) -> str:

@@ -1,14 +1,19 @@
 """The order of ipvsadm's lists.
 
 ipvsadm subtracts addresses as 32-bit ints, so 203.0.113.9 comes before
-10.0.1.11.  That relation is not transitive, and what it gives for many
-servers depends on the sorting method; so this is the merge sort of glibc's
-qsort(3), not Python's.
+10.0.1.11.  That relation runs in circles (10 < 100 < 203 < 10), and what it
+gives then depends on the sorting method and on the order before; so this is
+the merge sort of glibc's qsort(3), not Python's.
+
+One thing is better than ipvsadm's: rows that stand in a possible order already
+stay as they are.  Without circles that is the same, and with them a saved
+table that is restored is saved again as it was.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import pairwise
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -22,13 +27,13 @@ _PROTOCOLS = {"tcp": 6, "udp": 17}
 
 
 def sort_services(rows: list[Row], pack: Callable[[str], bytes]) -> list[Row]:
-    """Return services by family, protocol, address and port (libipvs, ipvs_cmp_services)."""
-    return [entry[-1] for entry in _sort([_entry(row, pack) for row in rows], _compare_services)]
+    """Return services, given oldest first, by family, protocol, address and port (libipvs, ipvs_cmp_services)."""
+    return _arrange([_entry(row, pack) for row in rows], _compare_services)
 
 
 def sort_servers(rows: list[Row], pack: Callable[[str], bytes]) -> list[Row]:
-    """Return real servers, given as the kernel walks them, by address and port (libipvs, ipvs_cmp_dests)."""
-    return [entry[-1] for entry in _sort([_entry(row, pack) for row in rows], _compare_servers)]
+    """Return real servers, given oldest first, by address and port (libipvs, ipvs_cmp_dests)."""
+    return _arrange([_entry(row, pack) for row in rows], _compare_servers)
 
 
 def _entry(row: Row, pack: Callable[[str], bytes]) -> Entry:
@@ -49,6 +54,13 @@ def _compare_servers(a: Entry, b: Entry) -> int:
         if difference:
             return difference
     return a[3] - b[3]
+
+
+def _arrange(entries: list[Entry], compare: Callable[[Entry, Entry], int]) -> list[Row]:
+    if any(compare(a, b) > 0 for a, b in pairwise(entries)):
+        # The kernel hands its lists to ipvsadm newest first.
+        entries = _sort(entries[::-1], compare)
+    return [entry[-1] for entry in entries]
 
 
 def _sort(entries: list[Entry], compare: Callable[[Entry, Entry], int]) -> list[Entry]:

@@ -1,0 +1,150 @@
+"""Captured tables: empty, configured, and with traffic, printed from the same numbers."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pytest
+
+from tests.golden.conftest import PORTS, Outcome, Run, captures, outcome
+from tests.golden.fake import FIELDS, FakeDaemon
+
+# Of the captured configuration these services are supported; of 10.0.0.102:443 the service alone, not its tunnels.
+SUPPORTED = re.compile(r"(TCP  |-A -t |-a -t )10\.0\.0\.(100:(80|http)|102:(80|http|443|https)) ")
+SERVICE = re.compile(r"(TCP|UDP|SCTP|FWM) ")
+TUNNEL = re.compile(r"  -> \S+:(443|https) |.*--tun-type g")
+
+CONFIGURED = captures("04-configured")
+NOT_THERE = (
+    "ipvsadm -Ln -u 10.0.0.100:53",
+    "ipvsadm -Ln -f 1",
+    "ipvsadm -Ln -f 2 -6",
+    "ipvsadm -Ln -t [fd00::100]:80",
+    "ipvsadm -Ln -t 10.0.0.101:80 --stats",
+    "ipvsadm -Ln -t 10.0.0.101:80 --rate",
+    "ipvsadm -Ln -t 10.0.0.101:80 --thresholds",
+    "ipvsadm -Ln -t 10.0.0.101:80 --persistent-conn",
+)
+"""Lists of one service that xlvs cannot have yet."""
+
+TRAFFIC = captures("09-traffic")
+
+
+def command(capture: dict[str, Any]) -> str:
+    """Return the command line of a *capture*, for the name of its test."""
+    return str(capture["cmd"])
+
+
+def supported(text: str) -> str:
+    """Return *text*, rules or a table, without what xlvs does not support yet."""
+    kept = []
+    keep = True
+    for line in text.splitlines(keepends=True):
+        if SERVICE.match(line) or line.startswith(("-A", "-a")):
+            keep = bool(SUPPORTED.match(line))
+        if keep and not TUNNEL.match(line):
+            kept.append(line)
+    return "".join(kept)
+
+
+@pytest.mark.parametrize("capture", captures("01-empty"), ids=command)
+def test_empty_table_is_its_title(capture: dict[str, Any], run: Run) -> None:
+    """With nothing configured every list is its title and every save is empty."""
+    assert run(capture["cmd"]) == outcome(capture)
+
+
+@pytest.mark.parametrize("capture", captures("02-help"), ids=command)
+def test_help_and_version_are_those_of_ipvsadm(capture: dict[str, Any], run: Run, daemon: FakeDaemon) -> None:
+    """Scripts that look for a word in the help find it, and no daemon is asked."""
+    assert run(capture["cmd"]) == outcome(capture)
+    assert daemon.connections == 0
+
+
+@pytest.mark.parametrize("capture", CONFIGURED, ids=command)
+def test_configured_table_is_printed_as_ipvs_prints_it(capture: dict[str, Any], run: Run) -> None:
+    """Every view of the captured configuration, as far as it is supported."""
+    rules = supported(next(c["stdout"] for c in CONFIGURED if c["cmd"] == "ipvsadm -S -n"))
+    assert rules.count("\n") == 9
+    assert run("ipvsadm -R", stdin=rules) == Outcome(0, "", "")
+    answer, expected = run(capture["cmd"]), outcome(capture)
+    if capture["cmd"] in NOT_THERE:
+        assert answer == Outcome(1, "", "No such service\n")
+    elif "--nosort" in capture["cmd"]:
+        # The order of the kernel's hash table differs at every boot.
+        assert sorted(answer.stdout.splitlines()) == sorted(supported(expected.stdout).splitlines())
+    else:
+        assert answer == expected._replace(stdout=supported(expected.stdout))
+
+
+def rows(text: str) -> dict[str, list[str]]:
+    """Return the columns of a printed table by "VIP:port" or "VIP:port server:port"."""
+    found = {}
+    service = ""
+    for line in text.splitlines():
+        words = line.split()
+        if SERVICE.match(line):
+            service = words[1]
+            found[service] = words[2:]
+        elif line.startswith("  -> 1"):
+            found[f"{service} {words[1]}"] = words[2:]
+    return found
+
+
+def printed(line: str) -> str:
+    """Return what IPVS printed for a command *line* of the capture with traffic, the first time it was given."""
+    return next(str(c["stdout"]) for c in TRAFFIC if c["cmd"] == line)
+
+
+def flow(line: str) -> dict[str, Any]:
+    """Return the flow that a captured row of ``-c`` shows."""
+    protocol, expires, state, *ends = line.split()
+    minutes, seconds = expires.split(":")
+    ports = {name: number for number, name in PORTS.items()}
+    sides = []
+    for end in ends:
+        address, port = end.rsplit(":", 1)
+        sides.append([address, ports[port] if port in ports else int(port)])
+    return {
+        "protocol": protocol.lower(),
+        "state": state,
+        "expires_s": int(minutes) * 60 + int(seconds),
+        **dict(zip(("client", "virtual", "server"), sides, strict=True)),
+        "packets": [0, 0],
+        "bytes": [0, 0],
+    }
+
+
+@pytest.fixture
+def traffic(run: Run, daemon: FakeDaemon) -> FakeDaemon:
+    """A daemon with the configuration and the counters of the capture with traffic."""
+    assert run("ipvsadm -R", stdin=TRAFFIC[0]["stdin"]) == Outcome(0, "", "")
+    views = {"stats": rows(printed("ipvsadm -Ln --stats")), "rates": rows(printed("ipvsadm -Ln --rate"))}
+    for view, table in views.items():
+        for row, columns in table.items():
+            numbers = dict(zip(FIELDS, map(int, columns), strict=True))
+            daemon.counts.setdefault(row, {})[view] = numbers
+    for row, columns in rows(printed("ipvsadm -Ln")).items():
+        if " " in row:
+            daemon.counts[row].update(active=int(columns[2]), inactive=int(columns[3]))
+    return daemon
+
+
+@pytest.mark.parametrize("capture", TRAFFIC[1:5], ids=command)
+def test_counters_are_printed_as_ipvs_prints_them(capture: dict[str, Any], run: Run, traffic: FakeDaemon) -> None:
+    """Connections, totals, exact totals and rates."""
+    assert run(capture["cmd"]) == outcome(capture)
+
+
+@pytest.mark.parametrize("line", ["ipvsadm -Lnc", "ipvsadm -L -c"])
+def test_flows_are_printed_as_ipvs_prints_them(line: str, run: Run, traffic: FakeDaemon) -> None:
+    """Each flow with its time left, state and three ends, in the order of the daemon."""
+    traffic.flows = [flow(row) for row in printed(line).splitlines()[2:]]
+    assert len(traffic.flows) == 36
+    assert run(line) == Outcome(0, printed(line), "")
+
+
+def test_zero_clears_one_service_or_all(run: Run, traffic: FakeDaemon) -> None:
+    """``-Z`` with a service clears its counters and those of its servers, without one those of all."""
+    for capture in TRAFFIC[7:]:
+        assert run(capture["cmd"]) == outcome(capture)

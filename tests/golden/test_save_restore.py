@@ -1,0 +1,155 @@
+"""Save and restore: what one prints the other reads, byte for byte."""
+
+from __future__ import annotations
+
+import ipaddress
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from tests.golden.conftest import Outcome, Run, captures
+from tests.golden.fake import FakeDaemon
+from tests.golden.test_listings import SUPPORTED, TUNNEL
+from xlvs.errors import XlvsError
+from xlvs.model import Server, Service, ServiceKey, State
+
+DUMP = next(c["stdin"] for c in captures("05-save-restore") if "stdin" in c)
+REFUSALS = """\
+xlvs does not support persistent services yet
+xlvs does not support persistent services yet
+xlvs does not support GUE tunnels yet
+xlvs does not support GRE tunnels yet
+xlvs does not support one-packet scheduling yet
+xlvs does not support persistent services yet
+xlvs does not support SCTP services yet
+xlvs does not support persistent services yet
+xlvs does not support firewall marks yet
+xlvs does not support firewall marks yet
+"""
+
+ADDRESSES = st.ip_addresses(v=4) | st.ip_addresses(v=6)
+ADDRESSES_OF = {4: st.ip_addresses(v=4), 6: st.ip_addresses(v=6)}
+PORTS = st.integers(1, 65535)
+
+
+def unicast(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:
+    """Say whether the kernel would take a real server of this *address*."""
+    return not (address.is_multicast or address.is_unspecified or address.is_link_local or int(address) == 2**32 - 1)
+
+
+@st.composite
+def services(draw: st.DrawFn) -> Service:
+    """A service with servers, all of it supported."""
+    key = ServiceKey(draw(st.sampled_from(("tcp", "udp"))), draw(ADDRESSES), draw(PORTS))
+    scheduler = draw(st.sampled_from(("rr", "wrr", "lc", "wlc", "sh", "mh")))
+    known = ("flag-1", "flag-2") if scheduler in ("sh", "mh") else ("flag-1", "flag-2", "flag-3")
+    servers: dict[tuple[ipaddress.IPv4Address | ipaddress.IPv6Address, int], Server] = {}
+    for _ in range(draw(st.integers(0, 5))):
+        server = draw(servers_of(key))
+        servers[server.key] = server
+    return Service(key, scheduler, draw(st.frozensets(st.sampled_from(known))), tuple(servers.values()))
+
+
+@st.composite
+def servers_of(draw: st.DrawFn, key: ServiceKey) -> Server:
+    """A server that the kernel would take for the service of this *key*."""
+    forward = draw(st.sampled_from(("nat", "route", "ipip")))
+    family = key.address.version if forward != "ipip" else draw(st.sampled_from((4, 6)))
+    address = draw(ADDRESSES_OF[family].filter(unicast))
+    port = draw(st.integers(0, 65535)) if forward == "nat" else key.port
+    return Server(address, port, forward, draw(st.integers(0, 65535)))
+
+
+def state_of(found: list[Service]) -> State:
+    """Return the state with these services, later ones of the same key left out."""
+    state = State()
+    for service in found:
+        if service.key not in state.services:
+            state = state.add_service(service)
+    return state
+
+
+@given(found=st.lists(services(), max_size=6))
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_restored_dump_is_saved_again_byte_for_byte(found: list[Service], run: Run, daemon: FakeDaemon) -> None:
+    """Any supported configuration survives save, restore and save, and is the same afterwards."""
+    daemon.state = state_of(found)
+    wanted = {key: set(service.servers) for key, service in daemon.state.services.items()}
+    saved = run("ipvsadm -S -n")
+    assert (saved.rc, saved.stderr) == (0, "")
+    daemon.state = State()
+    assert run("ipvsadm -R", stdin=saved.stdout) == Outcome(0, "", "")
+    assert run("ipvsadm -S -n") == saved
+    assert {key: set(service.servers) for key, service in daemon.state.services.items()} == wanted
+
+
+def test_captured_dump_comes_back_without_what_is_refused(run: Run) -> None:
+    """Of the dump of a rich IPVS what is supported is restored and saved as it was; the rest gets its sentences."""
+    answer = run("ipvsadm -R", stdin=DUMP)
+    refused = [line for line in answer.stderr.splitlines(keepends=True) if line != "Service not defined\n"]
+    assert "".join(refused) == REFUSALS
+    kept = [line for line in DUMP.splitlines(keepends=True) if SUPPORTED.match(line) and not TUNNEL.match(line)]
+    assert len(kept) == 9
+    assert run("ipvsadm -S -n").stdout == "".join(kept)
+
+
+def test_restore_uses_one_connection(run: Run, daemon: FakeDaemon) -> None:
+    """Thousands of rules must not be thousands of connections."""
+    rules = "".join(f"-A -t 10.0.0.{i}:80\n-a -t 10.0.0.{i}:80 -r 10.1.0.1 -m\n" for i in range(1, 101))
+    assert run("ipvsadm -R", stdin=rules) == Outcome(0, "", "")
+    assert (daemon.connections, len(daemon.requests)) == (1, 200)
+
+
+def test_restore_program_replaces_the_table_and_takes_comments(run: Run) -> None:
+    """``ipvsadm-restore`` clears first and skips lines that begin with ``#``, which ``-R`` does not."""
+    run("ipvsadm -A -t 10.0.0.9:80")
+    assert run("ipvsadm-restore", stdin="# saved\n-A -t 10.0.0.1:80 -s rr\n") == Outcome(0, "", "")
+    assert run("ipvsadm-save -n").stdout == "-A -t 10.0.0.1:80 -s rr\n"
+
+
+@pytest.mark.parametrize(
+    ("rules", "rc", "saved"),
+    [
+        ("-A -t 10.0.0.1:80\n-D -t 10.0.0.2:80\n", 255, 1),
+        ("-D -t 10.0.0.2:80\n-A -t 10.0.0.1:80\n", 0, 1),
+        ("-A -t 10.0.0.1:80 --bogus\n-A -t 10.0.0.1:80\n", 0, 1),
+        ("-A -t 10.0.0.1:80 -w x\n-A -t 10.0.0.1:80\n", 2, 0),
+        ("-A -t 10.0.0.1:80 -r 10.0.0.2:80\n-A -t 10.0.0.1:80\n", 2, 0),
+        ("-R\n-A -t 10.0.0.1:80\n", 255, 0),
+        ("-h\n-A -t 10.0.0.1:80\n", 0, 0),
+        ("ipvsadm -A -t 10.0.0.1:80\r\n", 0, 1),
+        ("\t-A  -t\t10.0.0.1:80 ", 0, 1),
+    ],
+)
+def test_restore_ends_as_ipvsadm_does(rules: str, rc: int, saved: int, run: Run) -> None:
+    """The last line decides the status; what ipvsadm rejects ends the restore, what the kernel rejects does not."""
+    assert run("ipvsadm -R", stdin=rules).rc == rc
+    assert run("ipvsadm -S -n").stdout.count("\n") == saved
+
+
+def test_no_daemon_is_one_sentence(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without a daemon the sentence names the socket and what starts one."""
+    from xlvs.cli import xlvsadm
+
+    monkeypatch.setenv("XLVS_RUN_DIR", str(tmp_path))
+    monkeypatch.setenv("XLVS_INSTANCE", "edge")
+    assert xlvsadm.main(["-Ln"]) == 2
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert printed.err == (
+        f"no xlvs daemon answers on {tmp_path}/edge.sock (No such file or directory); start one with `xlvs daemon`\n"
+    )
+
+
+def test_what_only_the_daemon_knows_is_passed_on(run: Run, daemon: FakeDaemon, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A refusal that IPVS does not know keeps the daemon's sentence, and exits as the kernel's do."""
+
+    def refuse(_request: object) -> None:
+        raise XlvsError("the map of services is full", code="environment")
+
+    monkeypatch.setattr(daemon, "answer", refuse)
+    assert run("ipvsadm -A -t 10.0.0.1:80") == Outcome(255, "", "the map of services is full\n")
