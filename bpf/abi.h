@@ -1,0 +1,239 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Everything that crosses the border between the kernel and user space.
+ *
+ * These are the only definitions: Python reads their layout from the compiled
+ * object's BTF.  Addresses and ports are in network order, everything else is
+ * in host order.  Raise XLVS_ABI when a pinned map of an older build can no
+ * longer be read.
+ */
+#ifndef XLVS_ABI_H
+#define XLVS_ABI_H
+
+#include <linux/types.h>
+#include <linux/bpf.h>
+
+#define XLVS_ABI		1
+
+/* Default sizes; the loader may choose others before the maps exist. */
+#define XLVS_MAX_SERVICES	16384
+#define XLVS_MAX_SERVERS	65536
+#define XLVS_MAX_BLOCKS		32768	/* blocks of slots, over all services */
+#define XLVS_MAX_FLOWS		262144
+#define XLVS_MAX_ADDRS		65536
+#define XLVS_MAX_INTERFACES	1024
+#define XLVS_MAX_FRAGMENTS	8192
+
+#define XLVS_SLOTS_PER_BLOCK	16
+#define XLVS_SERVICE_BLOCKS	64	/* so a service has at most 1024 servers */
+
+enum xlvs_drop {
+#define XLVS_DROP(number, name, text) XLVS_DROP_##name = number,
+#include "tbl/drop.h"
+#undef XLVS_DROP
+	XLVS_DROPS,
+};
+
+enum xlvs_counter {
+#define XLVS_COUNTER(number, name, text) XLVS_COUNT_##name = number,
+#include "tbl/counter.h"
+#undef XLVS_COUNTER
+	XLVS_COUNTERS,
+};
+
+enum xlvs_sched {
+#define XLVS_SCHED(number, name) XLVS_SCHED_##name = number,
+#include "tbl/sched.h"
+#undef XLVS_SCHED
+	XLVS_SCHEDS,
+};
+
+enum xlvs_fwd {
+#define XLVS_FWD(number, name) XLVS_FWD_##name = number,
+#include "tbl/fwd.h"
+#undef XLVS_FWD
+	XLVS_FWDS,
+};
+
+enum xlvs_state {
+#define XLVS_STATE(number, name, idle, active) XLVS_STATE_##name = number,
+#include "tbl/state.h"
+#undef XLVS_STATE
+	XLVS_STATES,
+	XLVS_STATE_DEAD = 255,	/* the slot of the flow array is free, or about to be */
+};
+
+/* IPv4 is mapped: ::ffff:a.b.c.d. */
+struct xlvs_addr {
+	__u32	w[4];
+};
+
+struct xlvs_service_key {
+	struct xlvs_addr addr;
+	__be16	port;
+	__u8	proto;		/* IPPROTO_TCP, IPPROTO_UDP */
+	__u8	pad;
+};
+
+#define XLVS_SCHED_F_FALLBACK	(1 << 0)	/* flag-1: sh-fallback, mh-fallback */
+#define XLVS_SCHED_F_PORT	(1 << 1)	/* flag-2: sh-port, mh-port */
+#define XLVS_SCHED_F_3		(1 << 2)	/* flag-3 */
+
+/*
+ * One virtual service.  Everything a choice depends on hangs off this one
+ * value, so that replacing it swaps order, weights, table and scheduler state
+ * at once: user space prepares new blocks and the other `half` first.
+ */
+struct xlvs_service {
+	__u32	id;		/* index of service_stats; half of the index below */
+	__u32	half;		/* 0 or 1: sched_state and tables are at 2 * id + half */
+	__u32	block;		/* first of this service's consecutive blocks of slots */
+	__u32	n;		/* servers in the slots, newest first */
+	__u32	table_size;	/* entries in tables[]: sh, mh; otherwise 0 */
+	__u32	max_weight;	/* wrr: mw = max weight - (gcd - 1) */
+	__u32	gcd;		/* wrr: gcd of all weights */
+	__u8	sched;		/* enum xlvs_sched */
+	__u8	sched_flags;	/* XLVS_SCHED_F_* */
+	__u16	pad;
+};
+
+/* A server's place in its service.  Places move, server numbers do not. */
+struct xlvs_slot {
+	__u32	server;		/* index of servers, loads, server_stats */
+	__u32	weight;
+};
+
+struct xlvs_block {
+	struct xlvs_slot slot[XLVS_SLOTS_PER_BLOCK];	/* behind the last server: weight 0 */
+};
+
+#define XLVS_SERVER_LIVE	(1 << 0)	/* configured; clear: deleted, its flows wait for it to come back */
+
+struct xlvs_server {
+	struct xlvs_addr addr;
+	struct xlvs_addr src;	/* the director's own address towards it: outer source, local clients; 0: none */
+	struct xlvs_addr virt;	/* the service's address and port: what a reply is translated back to */
+	__be16	vport;
+	__be16	port;
+	__u32	weight;		/* as in its slot, for table schedulers */
+	__u32	service;	/* number of the service it belongs to */
+	__u8	fwd;		/* enum xlvs_fwd */
+	__u8	flags;		/* XLVS_SERVER_* */
+	__u8	proto;
+	__u8	pad;
+};
+
+/* Exact at all times: changed by whoever wins the compare-and-swap of a flow's word. */
+struct xlvs_load {
+	__s32	active;
+	__s32	inactive;
+};
+
+/* Scheduler state: one word, replaced by compare-and-swap. */
+struct xlvs_sched_state {
+	__u32	pos;		/* place of the last choice; XLVS_POS_HEAD: before the first */
+	__s32	cw;		/* wrr: current weight */
+};
+
+#define XLVS_POS_HEAD		0xffffffffu
+
+struct xlvs_stats {
+	__u64	conns;
+	__u64	in_pkts;
+	__u64	out_pkts;
+	__u64	in_bytes;	/* from the IP header on */
+	__u64	out_bytes;
+};
+
+#define XLVS_DIR_FORWARD	0	/* other = virtual address and port */
+#define XLVS_DIR_REPLY		1	/* nat: other = real server; local client of route, ipip: client = the director's own address */
+
+struct xlvs_flow_key {
+	struct xlvs_addr client;
+	struct xlvs_addr other;
+	__be16	cport;
+	__be16	oport;
+	__u8	proto;
+	__u8	dir;
+	__u16	pad;
+};
+
+#define XLVS_FLOW_INACTIVE	(1 << 0)	/* counted as inactive at its server */
+#define XLVS_FLOW_LOCAL		(1 << 1)	/* the client is the director itself */
+#define XLVS_FLOW_NOOUTPUT	(1 << 2)	/* replies bypass the director (route, ipip) */
+#define XLVS_FLOW_FWD_SHIFT	4		/* enum xlvs_fwd in the upper half of the flags */
+
+/*
+ * The flow's life in 64 bits: generation << 32 | flags << 8 | state.  A change
+ * of state is a compare-and-swap of the whole word, so that a CPU that still
+ * holds a slot that was freed and taken by another flow changes nothing.
+ */
+struct xlvs_flow {
+	struct xlvs_flow_key key;	/* the forward key */
+	__u64	word;
+	__u64	seen;			/* CLOCK_MONOTONIC ns (coarse) of the last packet */
+	__u64	born;
+	__u32	server;
+	__u32	service;
+	__u64	in_pkts;
+	__u64	out_pkts;
+	__u64	in_bytes;
+	__u64	out_bytes;
+};
+
+#define XLVS_ADDR_VIP		(1 << 0)	/* a virtual address, or one with flows left */
+#define XLVS_ADDR_SERVER	(1 << 1)	/* a real server behind nat */
+#define XLVS_ADDR_DIRECTOR	(1 << 2)	/* an address that local clients of route and ipip appear from */
+
+#define XLVS_IF_XMIT		(1 << 0)	/* XDP may redirect to it */
+#define XLVS_IF_HEAL		(1 << 1)	/* hands XDP packets with partial checksums (veth, virtio) */
+
+struct xlvs_interface {
+	__u8	mac[6];
+	__u16	flags;		/* XLVS_IF_* */
+};
+
+struct xlvs_config {
+	__u64	idle_ns[16];	/* idle timeout per enum xlvs_state; a power of two, so that masking bounds the index */
+	__u32	max_flows;
+	__u32	lo;			/* ifindex of the loopback, for replies to local clients; 0: no local clients */
+	__u32	icmp_per_second;	/* ICMP errors sent per CPU and second */
+	__u32	abi;			/* XLVS_ABI */
+};
+
+/* The flow table's own bookkeeping. */
+struct xlvs_table {
+	__u32	next;		/* slots of the flow array never used so far begin here */
+	__u32	cursor;		/* where the next sweep goes on */
+	__s32	live;		/* flows in the table */
+	__u32	pad;
+	__u64	overflow_until;	/* until then packets without a flow get the stateless choice */
+};
+
+struct xlvs_frag_key {
+	struct xlvs_addr src;
+	struct xlvs_addr dst;
+	__u32	id;
+	__u32	proto;
+};
+
+struct xlvs_frag {
+	__be16	sport;
+	__be16	dport;
+};
+
+struct xlvs_sweeper {
+	struct bpf_timer timer;
+};
+
+/* Quoted bytes of an ICMP error: at most 1280 - 40 - 8 (RFC 4443 §2.4), 576 - 20 - 8 for IPv4 (RFC 1812 §4.3.2.3). */
+#define XLVS_QUOTE_V4		548
+#define XLVS_QUOTE_V6		1232
+
+struct xlvs_scratch {
+	__u8	bytes[1280];
+	__u64	second;		/* the rate limit's present second */
+	__u64	sent;		/* ICMP errors sent in it */
+};
+
+#endif

@@ -1,0 +1,181 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * All maps.  Every one is pinned; user space writes those marked U, the
+ * programs those marked K.
+ */
+#ifndef XLVS_MAPS_H
+#define XLVS_MAPS_H
+
+#include "abi.h"
+
+/* U. What to balance.  Full: the daemon refuses the service. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, XLVS_MAX_SERVICES);
+	__type(key, struct xlvs_service_key);
+	__type(value, struct xlvs_service);
+} services SEC(".maps");
+
+/* U. The order and weights of each service's servers; never changed in place while a service refers to them. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, XLVS_MAX_BLOCKS);
+	__type(key, __u32);
+	__type(value, struct xlvs_block);
+} slots SEC(".maps");
+
+/* U. Servers by number.  A number is free again only when no flow refers to it. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, XLVS_MAX_SERVERS);
+	__type(key, __u32);
+	__type(value, struct xlvs_server);
+} servers SEC(".maps");
+
+/* K. Flows per server, by server number. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, XLVS_MAX_SERVERS);
+	__type(key, __u32);
+	__type(value, struct xlvs_load);
+} loads SEC(".maps");
+
+/* K, and U when the order changes.  At 2 * service + half. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 2 * XLVS_MAX_SERVICES);
+	__type(key, __u32);
+	__type(value, struct xlvs_sched_state);
+} sched_state SEC(".maps");
+
+/* U. Tables of server numbers for sh and mh (0xffffffff: none), at 2 * service + half. */
+struct xlvs_table_map {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_INNER_MAP | BPF_F_MMAPABLE);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, __u32);
+};
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY_OF_MAPS);
+	__uint(max_entries, 2 * XLVS_MAX_SERVICES);
+	__type(key, __u32);
+	__array(values, struct xlvs_table_map);
+} tables SEC(".maps");
+
+/* K. Counters per service and per server; zeroed by user space as a difference, never written. */
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, XLVS_MAX_SERVICES);
+	__type(key, __u32);
+	__type(value, struct xlvs_stats);
+} service_stats SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, XLVS_MAX_SERVERS);
+	__type(key, __u32);
+	__type(value, struct xlvs_stats);
+} server_stats SEC(".maps");
+
+/* K. The flow table: keys of both directions to slots of the flow array.  Full: stateless choice. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 2 * XLVS_MAX_FLOWS);
+	__type(key, struct xlvs_flow_key);
+	__type(value, __u32);
+} flow_index SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, XLVS_MAX_FLOWS);
+	__type(key, __u32);
+	__type(value, struct xlvs_flow);
+} flows SEC(".maps");
+
+/* K. Slots of the flow array that were given back. */
+struct {
+	__uint(type, BPF_MAP_TYPE_STACK);
+	__uint(max_entries, XLVS_MAX_FLOWS);
+	__type(value, __u32);
+} flow_free SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct xlvs_table);
+} flow_table SEC(".maps");
+
+/* U. Which addresses are worth a second look: everything else passes at once. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, XLVS_MAX_ADDRS);
+	__type(key, struct xlvs_addr);
+	__type(value, __u32);		/* XLVS_ADDR_* */
+} addrs SEC(".maps");
+
+/* U. nat servers by their own address and port: how a reply without a flow finds its service while the table is full. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, XLVS_MAX_SERVERS);
+	__type(key, struct xlvs_service_key);
+	__type(value, __u32);		/* server number */
+} nat_servers SEC(".maps");
+
+/* K. Ports of fragmented datagrams, from the first fragment for the later ones.  Full: the oldest goes. */
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, XLVS_MAX_FRAGMENTS);
+	__type(key, struct xlvs_frag_key);
+	__type(value, struct xlvs_frag);
+} fragments SEC(".maps");
+
+/* K. The expiry timer, alive as long as the map is pinned. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct xlvs_sweeper);
+} sweeper SEC(".maps");
+
+/* K. Room to build an ICMP answer, and its rate limit. */
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct xlvs_scratch);
+} scratch SEC(".maps");
+
+/* U. By ifindex. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, XLVS_MAX_INTERFACES);
+	__type(key, __u32);
+	__type(value, struct xlvs_interface);
+} interfaces SEC(".maps");
+
+/* U. One value for the whole director. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct xlvs_config);
+} config SEC(".maps");
+
+/* K. By enum xlvs_drop and enum xlvs_counter. */
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, XLVS_DROPS);
+	__type(key, __u32);
+	__type(value, __u64);
+} drops SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, XLVS_COUNTERS);
+	__type(key, __u32);
+	__type(value, __u64);
+} counters SEC(".maps");
+
+#endif

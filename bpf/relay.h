@@ -1,0 +1,182 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * ICMP errors of others that belong to a flow (TC only; RFC 5508 §4.2 for the
+ * nat case): an error about a packet of the virtual service goes to the real
+ * server that sent it, an error about a packet to a real server goes to the
+ * client.  With nat the addresses inside the quote are translated too; the
+ * quoted transport checksum is left alone, as IPVS does.
+ */
+#ifndef XLVS_RELAY_H
+#define XLVS_RELAY_H
+
+#include "flow.h"
+#include "fwd/ipip.h"
+#include "icmp.h"
+
+/* The quoted packet. */
+struct quote {
+	struct xlvs_flow_key key;	/* of its flow */
+	__u16	l3;
+	__u16	l4;
+};
+
+static __always_inline int is_icmp_error(ctx_t *ctx, const struct pkt *p)
+{
+	struct icmp_bytes *icmp = at(ctx, p->l4, sizeof(*icmp));
+
+	if (p->frag || p->proto != (p->v6 ? IPPROTO_ICMPV6 : IPPROTO_ICMP) || !icmp)
+		return 0;
+	if (p->v6)
+		return icmp->type == ICMPV6_DEST_UNREACH || icmp->type == ICMPV6_PKT_TOOBIG || icmp->type == ICMPV6_TIME_EXCEED;
+	return icmp->type == ICMP_DEST_UNREACH || icmp->type == ICMP_SOURCE_QUENCH || icmp->type == ICMP_TIME_EXCEEDED;
+}
+
+/* Read the quote; it was sent by the virtual service's server (*to_server*), or to it. */
+static __always_inline int parse_quote(ctx_t *ctx, const struct pkt *p, struct quote *q, int to_server)
+{
+	struct xlvs_addr *src = to_server ? &q->key.other : &q->key.client;
+	struct xlvs_addr *dst = to_server ? &q->key.client : &q->key.other;
+	__be16 *ports;
+
+	q->key.dir = to_server ? XLVS_DIR_FORWARD : XLVS_DIR_REPLY;
+	q->l3 = p->l4 + sizeof(struct icmp_bytes);
+	if (p->v6) {
+		struct ipv6hdr *ip = at(ctx, q->l3, sizeof(*ip));
+
+		if (!ip || ip->version != 6)
+			return 0;
+		set_v6(src, &ip->saddr);
+		set_v6(dst, &ip->daddr);
+		q->key.proto = ip->nexthdr;
+		q->l4 = q->l3 + sizeof(*ip);
+	} else {
+		struct iphdr *ip = at(ctx, q->l3, sizeof(*ip));
+
+		if (!ip || ip->version != 4 || ip->ihl < 5 || ip->frag_off & htons(IP_OFFSET))
+			return 0;
+		set_v4(src, ip->saddr);
+		set_v4(dst, ip->daddr);
+		q->key.proto = ip->protocol;
+		q->l4 = q->l3 + ip->ihl * 4;
+	}
+	ports = at(ctx, q->l4, 4);
+	if (!ports || (q->key.proto != IPPROTO_TCP && q->key.proto != IPPROTO_UDP))
+		return 0;
+	q->key.oport = ports[to_server ? 0 : 1];
+	q->key.cport = ports[to_server ? 1 : 0];
+	return 1;
+}
+
+/* Give the quote and the error itself another end: its source on the way to the server, else its destination. */
+static __always_inline int translate(ctx_t *ctx, struct pkt *p, const struct quote *q, int to_server,
+				     const struct xlvs_addr *addr, __be16 port)
+{
+	const struct xlvs_addr *old = &q->key.other, *outer = to_server ? &p->dst : &p->src;
+	__be32 from = q->key.oport, to = port;
+	__s64 diff = bpf_csum_diff(&from, 4, &to, 4, 0);
+	__be16 *ports;
+
+	if (p->v6) {
+		/* The quoted address, and the error's own in the pseudo-header. */
+		diff = bpf_csum_diff(old, 16, addr, 16, diff);
+		diff = bpf_csum_diff(outer, 16, addr, 16, diff);
+	}
+	if (bpf_l4_csum_replace(ctx, p->l4 + __builtin_offsetof(struct icmp_bytes, check), 0, diff, 0))
+		return 0;
+	ports = at(ctx, q->l4, 4);
+	if (!ports)
+		return 0;
+	ports[to_server ? 0 : 1] = port;
+	if (p->v6) {
+		struct ipv6hdr *ip = at(ctx, q->l3, sizeof(*ip));
+
+		if (!ip)
+			return 0;
+		memcpy(to_server ? &ip->saddr : &ip->daddr, addr, sizeof(*addr));
+	} else {
+		struct iphdr *ip = at(ctx, q->l3, sizeof(*ip));
+
+		if (!ip)
+			return 0;
+		ip->check = csum_replace(ip->check, old->w[3], addr->w[3]);
+		if (to_server)
+			ip->saddr = addr->w[3];
+		else
+			ip->daddr = addr->w[3];
+	}
+	if (!rewrite_ip(ctx, p, !to_server, addr, 1))
+		return 0;
+	if (to_server)
+		p->dst = *addr;
+	else
+		p->src = *addr;
+	return 1;
+}
+
+static __always_inline int relay_leave(ctx_t *ctx, struct hop *hop)
+{
+	count(XLVS_COUNT_icmp_relayed);
+	return hop_leave(ctx, hop);
+}
+
+/* An error a client or a router sent to a virtual address. */
+static __noinline int relay_to_server(ctx_t *ctx, struct walk *w)
+{
+	struct pkt *p = &w->p;
+	struct xlvs_server *s;
+	struct quote q = {};
+	__u8 fwd;
+
+	if (!w || !parse_quote(ctx, p, &q, 1) || !flow_find(&w->found, &q.key, bpf_ktime_get_coarse_ns()))
+		return PASS;
+	s = server_at(w->found.flow->server);
+	if (!s || !(s->flags & XLVS_SERVER_LIVE))
+		return drop(XLVS_DROP_server_gone);
+	if (p->ttl <= 1)
+		return drop(XLVS_DROP_ttl);
+	fwd = WORD_FWD(w->found.word);
+	if (fwd == XLVS_FWD_ipip)
+		hop_find(ctx, p, &w->hop, &s->src, &s->addr, ipip_room(s));
+	else
+		hop_find(ctx, p, &w->hop, &p->src, &s->addr, 0);
+	if (!hop_usable(&w->hop))
+		return hop_drop(&w->hop);
+	flow_account(&w->found, p, 0, w->found.flow->seen);
+	if (fwd == XLVS_FWD_nat) {
+		if (!translate(ctx, p, &q, 1, &s->addr, s->port))
+			return drop(XLVS_DROP_no_headroom);
+	} else if (fwd == XLVS_FWD_ipip) {
+		if (!ipip_to_server(ctx, p, s))
+			return drop(XLVS_DROP_no_headroom);
+	} else if (!age(ctx, p, 1)) {
+		return drop(XLVS_DROP_no_headroom);
+	}
+	return relay_leave(ctx, &w->hop);
+}
+
+/* An error about a packet that nat sent to a real server: from the server, or from a router before it. */
+static __noinline int relay_to_client(ctx_t *ctx, struct walk *w)
+{
+	struct pkt *p = &w->p;
+	struct quote q = {};
+
+	if (!w || !parse_quote(ctx, p, &q, 0) || !flow_find(&w->found, &q.key, bpf_ktime_get_coarse_ns()) ||
+	    WORD_FWD(w->found.word) != XLVS_FWD_nat)
+		return PASS;
+	if (p->ttl <= 1)
+		return drop(XLVS_DROP_ttl);
+	w->key = w->found.flow->key;
+	hop_find(ctx, p, &w->hop, &w->key.other, &p->dst, 0);
+	if (WORD_FLAGS(w->found.word) & XLVS_FLOW_LOCAL)
+		w->hop.rc = BPF_FIB_LKUP_RET_SUCCESS;
+	if (!hop_usable(&w->hop))
+		return hop_drop(&w->hop);
+	flow_account(&w->found, p, 1, w->found.flow->seen);
+	if (!translate(ctx, p, &q, 0, &w->key.other, w->key.oport))
+		return drop(XLVS_DROP_no_headroom);
+	if (WORD_FLAGS(w->found.word) & XLVS_FLOW_LOCAL)
+		return to_local_client(ctx);
+	return relay_leave(ctx, &w->hop);
+}
+
+#endif

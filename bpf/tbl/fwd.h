@@ -1,0 +1,4 @@
+/* The forwarding methods, by the name that operators write. */
+XLVS_FWD(0, nat)
+XLVS_FWD(1, route)
+XLVS_FWD(2, ipip)

@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The TC programs: the director at the ingress of every interface and at the
+ * egress of the loopback, the decapsulation of real servers, and the one that
+ * arms the expiry timer.
+ */
+#include "walk.h"
+#include "decap.h"
+#include "sweep.h"
+
+SEC("tc") int xlvs_in(struct __sk_buff *ctx)
+{
+	return walk(ctx, 0);
+}
+
+/* Packets of clients on the director itself; they leave through the loopback because the virtual address is local. */
+SEC("tc") int xlvs_lo(struct __sk_buff *ctx)
+{
+	return walk(ctx, 1);
+}
+
+SEC("tc") int xlvs_decap(struct __sk_buff *ctx)
+{
+	return decap(ctx);
+}
+
+/* Run once by the loader; user space sees 0, or a negative errno as unsigned. */
+SEC("tc") int xlvs_sweep(struct __sk_buff *ctx)
+{
+	return ctx ? sweep_arm() : 0;
+}
+
+SEC("license") char _license[] = "GPL";
