@@ -79,12 +79,6 @@ def detach(names: Iterable[str], made: Iterable[str]) -> None:
                         route.tc("del", "clsact", index)
 
 
-def attached(name: str) -> bool:
-    """Return whether the program is on the ingress of *name*."""
-    with IPRoute() as route:
-        return any(row["info"] >> 16 == PRIORITY for row in route.get_filters(_index(route, name), parent=INGRESS))
-
-
 def _filter(route: IPRoute, command: str, index: int, **options: object) -> None:
     route.tc(command, "bpf", index, handle=HANDLE, parent=INGRESS, prio=PRIORITY, protocol=ETH_P_ALL, **options)
 

@@ -16,7 +16,6 @@ import sys
 from pathlib import Path
 
 IP_PKTINFO = 8  # include/uapi/linux/in.h; Python 3.11 does not name it
-RECEIVE_BUFFER = 1 << 22
 
 Ancillary = list[tuple[int, int, bytes]]
 
@@ -29,7 +28,6 @@ def sockets(port: int) -> list[socket.socket]:
     v6.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
     v6.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_RECVPKTINFO, 1)
     for sock, wildcard in ((v4, "0.0.0.0"), (v6, "::")):
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER)
         sock.bind((wildcard, port))
     return [v4, v6]
 
