@@ -11,7 +11,7 @@ import pytest
 
 from tests.unit.dataplane import sample
 from xlvs.dataplane import bpffs, probe, syscalls
-from xlvs.dataplane.loader import Loaded, Loader
+from xlvs.dataplane.loader import OBJECTS, Loaded, Loader
 from xlvs.dataplane.uapi import MapType, ProgSpec, ProgType
 from xlvs.errors import HostError, InvalidError
 
@@ -65,6 +65,12 @@ def test_a_constant_can_be_chosen_before_loading(path: Path) -> None:
     loaded = Loader([path], constants={"bonus": 1007}).load(programs={"sum_up"})
     assert run(loaded, "sum_up") == sum([10, 30][i % 2] + 2 * i + 1007 for i in range(10))
     loaded.close()
+
+
+def test_an_unknown_constant_cannot_be_set(path: Path) -> None:
+    """A value for a constant that does not exist is a mistake, and the answer lists the constants."""
+    with pytest.raises(InvalidError, match="no constant is called 'bonsu'.*bonus"):
+        Loader([path], constants={"bonsu": 1})
 
 
 def test_only_the_programs_asked_for_are_loaded(path: Path) -> None:
@@ -225,3 +231,12 @@ def test_purge_keeps_off_other_file_systems(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("mine")
     bpffs.purge(tmp_path)
     assert (tmp_path / "file").read_text() == "mine"
+
+
+def test_the_programs_of_xlvs_load_and_share_their_maps() -> None:
+    """Both objects are accepted by this kernel, at the default sizes, with one map per name."""
+    loaded = Loader([OBJECTS / "xdp.bpf.o", OBJECTS / "tc.bpf.o"]).load()
+    assert set(loaded.programs) == {"xlvs_xdp", "xlvs_in", "xlvs_lo", "xlvs_decap", "xlvs_sweep"}
+    assert loaded.maps["flow_index"].max_entries == 2 * loaded.maps["flows"].max_entries
+    assert loaded.maps["tables"].get(0) is None
+    loaded.close()

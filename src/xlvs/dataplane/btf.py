@@ -1,9 +1,9 @@
 """BPF Type Format: what the compiler knew about types, read from an object's .BTF section.
 
 Structs become numpy dtypes, so that Python reads map values in the layout the
-programs were compiled with; enums become dictionaries; maps declared in
-``.maps`` become `MapDef`.  Unions read as plain bytes; bit fields, which xlvs
-never puts into a map, are refused.  Layout: Documentation/bpf/btf.rst in the kernel.
+programs were compiled with; maps declared in ``.maps`` become `MapDef`.  Unions
+read as plain bytes; bit fields, which xlvs never puts into a map, are refused.
+Layout: Documentation/bpf/btf.rst in the kernel.
 """
 
 from __future__ import annotations
@@ -134,14 +134,6 @@ class Btf:
     def find(self, kind: Kind, name: str) -> int:
         """Return the id of the type of this kind and name, or 0."""
         return next((i for i, t in enumerate(self.types) if t and t.kind == kind and t.name == name), 0)
-
-    def enums(self) -> dict[str, dict[str, int]]:
-        """Return every named enum: its constants in order."""
-        return {
-            t.name: {self.string(name): value for name, value in t.rows("<Ii")}
-            for t in self.types
-            if t and t.kind == Kind.ENUM and t.name
-        }
 
     def structs(self) -> dict[str, int]:
         """Return the id of every named struct."""

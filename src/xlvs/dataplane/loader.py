@@ -12,7 +12,8 @@ from __future__ import annotations
 import contextlib
 import os
 import resource
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -24,7 +25,7 @@ from xlvs.dataplane.assemble import Assembler
 from xlvs.dataplane.btf import MapDef
 from xlvs.dataplane.elf import Object
 from xlvs.dataplane.maps import Map, PerCpuMap, TableMap
-from xlvs.dataplane.uapi import AttachType, MapFlag, MapType, ProgInfo, ProgSpec, ProgType, Run
+from xlvs.dataplane.uapi import MAP_RDONLY_PROG, AttachType, MapType, ProgInfo, ProgSpec, ProgType, Run
 from xlvs.errors import HostError, InvalidError
 
 OBJECTS = Path(__file__).parent / "objects"
@@ -111,6 +112,9 @@ class Loader:
         known = {name for obj in self._objects for name in obj.btf.maps()}
         if unknown := sorted(set(self._sizes) - known):
             raise InvalidError(f"no map is called {unknown[0]!r} (there are: {', '.join(sorted(known))})")
+        known = {name for obj in self._objects for name in obj.btf.variables(".rodata")}
+        if unknown := sorted(set(self._constants) - known):
+            raise InvalidError(f"no constant is called {unknown[0]!r} (there are: {', '.join(sorted(known))})")
 
     def load(self, directory: Path | None = None, *, programs: Collection[str] | None = None) -> Loaded:
         """Create or adopt the maps, load the programs, pin both below *directory* (None: pin nothing).
@@ -122,6 +126,7 @@ class Loader:
         maps: dict[str, Any] = {}
         loaded: dict[str, Program] = {}
         adopted: set[str] = set()
+        specs: list[ProgSpec] = []
         open_fds: list[int] = []
         try:
             for obj in self._objects:
@@ -129,7 +134,8 @@ class Loader:
                 open_fds.append(btf_fd)
                 self._load_maps(obj, btf_fd, directory, maps, adopted)
                 data = self._load_data(obj, open_fds)
-                self._load_programs(obj, btf_fd, maps, data, loaded, programs)
+                specs += self._specs(obj, btf_fd, maps, data, programs)
+            loaded = _verify(specs)
             if directory is not None:
                 _pin_programs(directory, loaded)
         except BaseException:
@@ -170,7 +176,7 @@ class Loader:
                     at = next(s.value for s in obj.symbols if s.name == name and s.section == section.index)
                     content[at : at + len(value)] = value
             constant = section.name.startswith(".rodata")
-            flags = MapFlag.RDONLY_PROG if constant else 0
+            flags = MAP_RDONLY_PROG if constant else 0
             fd = syscalls.map_create(MapType.ARRAY, 4, len(content), 1, flags=flags, name=section.name)
             open_fds.append(fd)
             syscalls.map_update(fd, bytes(4), content)
@@ -179,22 +185,17 @@ class Loader:
             found[section.name] = fd
         return found
 
-    def _load_programs(
-        self,
-        obj: Object,
-        btf_fd: int,
-        maps: Mapping[str, Map],
-        data: Mapping[str, int],
-        loaded: dict[str, Program],
-        only: Collection[str] | None,
-    ) -> None:
+    def _specs(
+        self, obj: Object, btf_fd: int, maps: Mapping[str, Map], data: Mapping[str, int], only: Collection[str] | None
+    ) -> Iterator[ProgSpec]:
+        """Yield the programs of one object, linked."""
         assembler = Assembler(obj, {name: m.fd for name, m in maps.items()}, data)
         for function in obj.functions():
             kind = _SECTIONS.get(obj.sections[function.section].name)
             if kind is None or (only is not None and function.name not in only):
                 continue
             code = assembler.program(function)
-            spec = ProgSpec(
+            yield ProgSpec(
                 function.name,
                 kind.type,
                 code.insns,
@@ -207,7 +208,19 @@ class Loader:
                 line_info=code.line_info,
                 line_info_size=code.line_info_size,
             )
-            loaded[function.name] = Program(function.name, syscalls.prog_load(spec), kind.type)
+
+
+def _verify(specs: Sequence[ProgSpec]) -> dict[str, Program]:
+    """Load all programs, as many at a time as there are CPUs: the verifier takes up to seconds for each."""
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        futures = [pool.submit(syscalls.prog_load, spec) for spec in specs]
+    errors = [error for future in futures if (error := future.exception())]
+    if errors:
+        syscalls.close([future.result() for future in futures if not future.exception()])
+        raise errors[0]
+    return {
+        spec.name: Program(spec.name, future.result(), spec.type) for spec, future in zip(specs, futures, strict=True)
+    }
 
 
 def _lift_memory_limit() -> None:

@@ -113,16 +113,6 @@ def map_delete(map_fd: int, key: bytes) -> None:
     bpf(Cmd.MAP_DELETE_ELEM, _elem(map_fd, key, None))
 
 
-def map_next_key(map_fd: int, key: bytes | None, key_size: int) -> bytes | None:
-    """Return the key after *key* (None: the first), or None at the end."""
-    following = bytearray(key_size)
-    try:
-        bpf(Cmd.MAP_GET_NEXT_KEY, _elem(map_fd, key, following))
-    except FileNotFoundError:
-        return None
-    return bytes(following)
-
-
 def map_lookup_batch(
     map_fd: int, cursor: bytes | None, following: bytearray, keys: int, values: int, count: int
 ) -> tuple[int, int]:

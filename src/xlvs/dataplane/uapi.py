@@ -16,12 +16,10 @@ class Cmd(enum.IntEnum):
     MAP_LOOKUP_ELEM = 1
     MAP_UPDATE_ELEM = 2
     MAP_DELETE_ELEM = 3
-    MAP_GET_NEXT_KEY = 4
     PROG_LOAD = 5
     OBJ_PIN = 6
     OBJ_GET = 7
     PROG_TEST_RUN = 10
-    PROG_GET_FD_BY_ID = 13
     MAP_GET_FD_BY_ID = 14
     OBJ_GET_INFO_BY_FD = 15
     BTF_LOAD = 18
@@ -38,16 +36,16 @@ class MapType(enum.IntEnum):
 
     HASH = 1
     ARRAY = 2
-    PROG_ARRAY = 3
     PERCPU_HASH = 5
     PERCPU_ARRAY = 6
     LRU_HASH = 9
     LRU_PERCPU_HASH = 10
     ARRAY_OF_MAPS = 12
-    HASH_OF_MAPS = 13
-    QUEUE = 22
     STACK = 23
-    RINGBUF = 27
+
+
+MAP_RDONLY_PROG = 1 << 7
+"""Flag of a map that programs may only read (``BPF_F_RDONLY_PROG``)."""
 
 
 class ProgType(enum.IntEnum):
@@ -63,14 +61,6 @@ class AttachType(enum.IntEnum):
     XDP = 37
     TCX_INGRESS = 46
     TCX_EGRESS = 47
-
-
-class MapFlag(enum.IntFlag):
-    """Flags of a map that the loader itself looks at."""
-
-    RDONLY_PROG = 1 << 7
-    MMAPABLE = 1 << 10
-    INNER_MAP = 1 << 12
 
 
 class MapInfo(NamedTuple):
