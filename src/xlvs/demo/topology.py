@@ -21,10 +21,14 @@ import contextlib
 from dataclasses import dataclass
 from pathlib import Path
 
-from pyroute2 import NetNS
+from pyroute2 import NetNS, config
 from pyroute2 import netns as namespaces
 
 from xlvs.demo import ethtool, netns
+
+# pyroute2 forks to enter a namespace and ends the child by SIGTERM.  With the demo's own handler the child would
+# not end but unwind through the demo's clean-up and take the namespaces away.
+config.disable_mp_signal = True
 
 CLIENTS = 16
 """Addresses the client has: schedulers that look at the source have something to look at."""
