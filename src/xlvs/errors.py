@@ -1,0 +1,91 @@
+"""The few exceptions of xlvs.
+
+Each carries a stable machine-readable *code*, so that every door (``xlvsadm``,
+``xlvs``, the API) can say the same thing in its own words.
+"""
+
+from __future__ import annotations
+
+
+class XlvsError(Exception):
+    """Something xlvs refuses or cannot do; the message is one sentence for an operator."""
+
+    code = "error"
+    exit_code = 1
+
+    def __init__(self, message: str, *, code: str | None = None) -> None:
+        super().__init__(message)
+        if code is not None:
+            self.code = code
+
+
+class ServiceExistsError(XlvsError):
+    """The virtual service is defined already."""
+
+    code = "service-exists"
+
+
+class NoSuchServiceError(XlvsError):
+    """No virtual service has this key."""
+
+    code = "no-such-service"
+
+
+class ServerExistsError(XlvsError):
+    """The virtual service has this real server already."""
+
+    code = "server-exists"
+
+
+class NoSuchServerError(XlvsError):
+    """The virtual service has no such real server."""
+
+    code = "no-such-server"
+
+
+class UnknownSchedulerError(XlvsError):
+    """No scheduler goes by this name."""
+
+    code = "unknown-scheduler"
+
+
+class UnsupportedError(XlvsError):
+    """A thing IPVS can do and xlvs cannot do yet."""
+
+    code = "unsupported"
+
+
+class InvalidError(XlvsError):
+    """A value that can never be right, or a combination that makes no sense."""
+
+    code = "invalid"
+
+
+class HostError(XlvsError):
+    """This machine lacks something xlvs needs: root, BPF, a kernel feature, a free name."""
+
+    code = "environment"
+
+
+class UnreachableError(XlvsError):
+    """The daemon does not answer on its socket."""
+
+    code = "unreachable"
+
+
+BY_CODE: dict[str, type[XlvsError]] = {
+    cls.code: cls
+    for cls in (
+        XlvsError,
+        ServiceExistsError,
+        NoSuchServiceError,
+        ServerExistsError,
+        NoSuchServerError,
+        UnknownSchedulerError,
+        UnsupportedError,
+        InvalidError,
+        HostError,
+        UnreachableError,
+    )
+}
+"""Every error by its code: how a client rebuilds what the daemon raised."""

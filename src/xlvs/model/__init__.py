@@ -1,0 +1,11 @@
+"""The nouns of load balancing as frozen values: services, real servers, counters.
+
+Pure: no I/O, no clock, and nothing imported from xlvs but its errors.  Every
+door parses into these values and every view is printed from them.
+"""
+
+from xlvs.model.server import FORWARDS, Server
+from xlvs.model.service import PROTOCOLS, SCHED_FLAGS, Service, ServiceKey
+from xlvs.model.state import State
+
+__all__ = ["FORWARDS", "PROTOCOLS", "SCHED_FLAGS", "Server", "Service", "ServiceKey", "State"]
