@@ -118,8 +118,8 @@ static __always_inline int is_partial(ctx_t *ctx, const struct pkt *p)
 	return i && i->flags & XLVS_IF_HEAL && check && !p->frag && *check == csum_fold(pseudo_sum(p));
 }
 
-/* Sum of *len* bytes at *off*, to the last odd byte. */
-static __noinline __u64 csum_bytes(ctx_t *ctx, __u32 off, __u32 len)
+/* Sum of *len* bytes at *off*, to the last odd byte.  Global functions are verified once, not at each call. */
+__noinline __u64 xlvs_csum_bytes(ctx_t *ctx, __u32 off, __u32 len)
 {
 	__u64 sum = 0;
 	int i;
@@ -153,15 +153,18 @@ static __noinline __u64 csum_bytes(ctx_t *ctx, __u32 off, __u32 len)
 }
 
 /* Complete a partial checksum, after *p* holds the addresses the packet leaves with. */
-static __always_inline int heal(ctx_t *ctx, const struct pkt *p)
+__noinline int xlvs_heal(ctx_t *ctx, const struct pkt *p)
 {
-	__u16 *check = at(ctx, l4_check_off(p), 2);
+	__u16 *check;
 	__u64 sum;
 
+	if (!p)
+		return 0;
+	check = at(ctx, l4_check_off(p), 2);
 	if (!check)
 		return 0;
 	*check = 0;
-	sum = pseudo_sum(p) + csum_bytes(ctx, p->l4, p->len - (p->l4 - p->l3));
+	sum = pseudo_sum(p) + xlvs_csum_bytes(ctx, p->l4, p->len - (p->l4 - p->l3));
 	check = at(ctx, l4_check_off(p), 2);
 	if (!check)
 		return 0;
@@ -241,7 +244,7 @@ static __always_inline int rewrite(ctx_t *ctx, struct pkt *p, int source, const 
 	*old_addr = *addr;
 	*old_port = port;
 #ifdef XLVS_XDP
-	return !partial || heal(ctx, p);
+	return !partial || xlvs_heal(ctx, p);
 #else
 	return 1;
 #endif
@@ -251,7 +254,7 @@ static __always_inline int rewrite(ctx_t *ctx, struct pkt *p, int source, const 
 static __always_inline int age(ctx_t *ctx, struct pkt *p, int hops)
 {
 #ifdef XLVS_XDP
-	if (is_partial(ctx, p) && !heal(ctx, p))
+	if (is_partial(ctx, p) && !xlvs_heal(ctx, p))
 		return 0;
 #endif
 	return rewrite_ip(ctx, p, 0, NULL, hops);

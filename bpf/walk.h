@@ -236,12 +236,8 @@ static __always_inline int to_local(ctx_t *ctx, struct walk *w, const struct xlv
 #endif
 
 /* A reply of a real server behind nat. */
-static __always_inline int to_client(ctx_t *ctx, struct walk *w)
+static __always_inline int to_client(ctx_t *ctx, struct walk *w, struct xlvs_server *s)
 {
-	struct xlvs_server *s = server_at(w->server);
-
-	if (!s)
-		return PASS;
 	w->key.other = w->found.flow ? w->found.flow->key.other : s->virt;
 	w->key.oport = w->found.flow ? w->found.flow->key.oport : s->vport;
 	if (w->found.flow && WORD_FLAGS(w->found.word) & XLVS_FLOW_LOCAL) {
@@ -325,56 +321,88 @@ static __always_inline int forward_find(struct walk *w)
 	return 0;
 }
 
+enum way { NO_WAY, TO_SERVER, TO_CLIENT, REFUSED, AGAIN };
+
+/* Whose packet is it?  Flows come before services: a service that is deleted keeps its flows. */
+static __always_inline enum way find(struct walk *w, __u32 to, __u32 from)
+{
+	if (to & XLVS_ADDR_VIP) {
+		if (forward_find(w))
+			return TO_SERVER;
+		from = addr_flags(&w->p.src);
+	} else if (!(to & XLVS_ADDR_DIRECTOR && from & XLVS_ADDR_VIP)) {
+		from &= XLVS_ADDR_SERVER;
+	}
+	/* The client of a reply may be the director itself, by its virtual or its own address. */
+	if (from & (XLVS_ADDR_SERVER | XLVS_ADDR_VIP) && !w->local && reply_find(w))
+		return TO_CLIENT;
+	if (!(to & XLVS_ADDR_VIP))
+		return NO_WAY;
+	switch (choose(w)) {
+	case CHOSEN:
+		return TO_SERVER;
+	case NO_SERVER:
+		return REFUSED;
+	case RACED:
+		return forward_find(w) ? TO_SERVER : AGAIN;
+	}
+	return NO_WAY;
+}
+
+#ifndef XLVS_XDP
+/* What only TC looks at.  True: the packet ends here, with *verdict*. */
+static __always_inline int is_special(ctx_t *ctx, struct walk *w, __u32 to, __u32 from, int *verdict)
+{
+	*verdict = PASS;
+	if (is_icmp_error(ctx, &w->p)) {
+		if (to & XLVS_ADDR_VIP)
+			*verdict = relay_to_server(ctx, w);
+		else if (!w->local)
+			*verdict = relay_to_client(ctx, w);
+		return 1;
+	}
+	if (w->p.proto != IPPROTO_TCP && w->p.proto != IPPROTO_UDP)
+		return 1;
+	return w->p.frag && (to & XLVS_ADDR_VIP || from & XLVS_ADDR_SERVER) && !frag_ports(&w->p);
+}
+#endif
+
 static __always_inline int walk(ctx_t *ctx, int local)
 {
 	struct walk w = { .local = local };
 	struct xlvs_server *s;
 	__u32 to, from;
-	int choice;
+	enum way way;
 
 	if ((!local && !is_ours(ctx)) || !parse(ctx, &w.p))
 		return PASS;
+	to = addr_flags(&w.p.dst);
+	from = to & XLVS_ADDR_VIP ? 0 : addr_flags(&w.p.src);
 #ifdef XLVS_XDP
 	if (w.p.frag || (w.p.proto != IPPROTO_TCP && w.p.proto != IPPROTO_UDP))
 		return PASS;
-#endif
-	to = addr_flags(&w.p.dst);
-	from = local || to & XLVS_ADDR_VIP ? 0 : addr_flags(&w.p.src);
-#ifndef XLVS_XDP
-	if (is_icmp_error(ctx, &w.p))
-		return to & XLVS_ADDR_VIP ? relay_to_server(ctx, &w) : local ? PASS : relay_to_client(ctx, &w);
-	if (w.p.proto != IPPROTO_TCP && w.p.proto != IPPROTO_UDP)
-		return PASS;
-	if (w.p.frag && (to & XLVS_ADDR_VIP || from & XLVS_ADDR_SERVER) && !frag_ports(&w.p))
-		return PASS;
-#endif
-	w.now = bpf_ktime_get_coarse_ns();
-	if (to & XLVS_ADDR_VIP) {
-		if (forward_find(&w))
-			goto found;
-		if (!local && addr_flags(&w.p.src) & XLVS_ADDR_SERVER && reply_find(&w))
-			return to_client(ctx, &w);	/* the client is the director, as its virtual address */
-		choice = choose(&w);
-		if (choice == RACED && !forward_find(&w))
-			return drop(XLVS_DROP_busy);
-		if (choice == NOT_OURS)
-			return PASS;
-		if (choice == NO_SERVER)
-#ifdef XLVS_XDP
-			return punt();
 #else
-			return icmp_reply(ctx, &w.p, &w.p.dst, ICMP_WHY(XLVS_DROP_no_server, ICMP_NO_PORT, local), 0);
+	int verdict;
+
+	if (is_special(ctx, &w, to, from, &verdict))
+		return verdict;
 #endif
-		goto found;
-	}
-	if (from & XLVS_ADDR_SERVER || (from & XLVS_ADDR_VIP && to & XLVS_ADDR_DIRECTOR)) {
-		if (reply_find(&w))
-			return to_client(ctx, &w);
-	}
-	return PASS;
-found:
+	if (!(to & XLVS_ADDR_VIP) && !from)
+		return PASS;
+	w.now = bpf_ktime_get_coarse_ns();
+	way = find(&w, to, from);
+	if (way == AGAIN)
+		return drop(XLVS_DROP_busy);
+	if (way == REFUSED)
+#ifdef XLVS_XDP
+		return punt();
+#else
+		return icmp_reply(ctx, &w.p, &w.p.dst, ICMP_WHY(XLVS_DROP_no_server, ICMP_NO_PORT, local), 0);
+#endif
 	s = server_at(w.server);
-	return s ? to_server(ctx, &w, s) : PASS;
+	if (way == NO_WAY || !s)
+		return PASS;
+	return way == TO_SERVER ? to_server(ctx, &w, s) : to_client(ctx, &w, s);
 }
 
 #endif
