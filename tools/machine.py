@@ -16,19 +16,14 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 PACKAGES = {
-    "curl": "curl",
-    "ethtool": "ethtool",
     "ip": "iproute2",
-    "iperf3": "iperf3",
     "nginx": "nginx",
-    "tcpdump": "tcpdump",
     "wrk": "wrk",
 }
 """Program: the Debian package that brings it."""
 
-DEMO = ("ethtool", "ip", "nginx")
-TEST = (*DEMO, "curl", "tcpdump", "wrk")
-BENCH = (*TEST, "iperf3")
+DEMO = ("ip", "nginx")
+TEST = (*DEMO, "wrk")
 
 SEARCH_PATH = os.environ.get("PATH", "") + ":/usr/local/sbin:/usr/sbin:/sbin"
 """A user's PATH often lacks the sbin directories, where half of these programs live."""
