@@ -11,24 +11,15 @@
 #ifndef XLVS_WALK_H
 #define XLVS_WALK_H
 
-#include "flow.h"
-#include "hop.h"
+#include "find.h"
 #include "fwd/nat.h"
 #include "fwd/route.h"
 #include "fwd/ipip.h"
-#include "schedule.h"
 #ifndef XLVS_XDP
 #include "icmp.h"
 #include "relay.h"
 #include "frag.h"
 #endif
-
-static __always_inline __u32 addr_flags(const struct xlvs_addr *a)
-{
-	__u32 *flags = bpf_map_lookup_elem(&addrs, a);
-
-	return flags ? *flags : 0;
-}
 
 /* Only frames for this host: a bridge port, or a second hook, must not balance what another will. */
 static __always_inline int is_ours(ctx_t *ctx)
@@ -56,84 +47,6 @@ static __always_inline int punt(void)
 	return PASS;
 }
 #endif
-
-static __always_inline int overflowing(__u64 now)
-{
-	struct xlvs_table *t = the_table();
-
-	return t && now < READ_ONCE(t->overflow_until);
-}
-
-static __always_inline void ask_about(struct xlvs_ask *ask, const struct xlvs_service *svc, const struct xlvs_addr *client,
-				      __be16 cport, const struct xlvs_addr *virt)
-{
-	ask->svc = svc;
-	ask->client = *client;
-	ask->virt = *virt;
-	ask->cport = cport;
-}
-
-static __always_inline struct xlvs_service *service_find(const struct xlvs_addr *addr, __be16 port, __u8 proto)
-{
-	struct xlvs_service_key k = { .addr = *addr, .port = port, .proto = proto };
-
-	return bpf_map_lookup_elem(&services, &k);
-}
-
-/* IPVS's conn_reuse_mode 1: a new connection on the ports of one that is over is scheduled anew. */
-static __always_inline int is_reuse(const struct pkt *p, __u64 word)
-{
-	__u8 state = WORD_STATE(word);
-
-	return p->proto == IPPROTO_TCP && (p->tcp & (TCP_SYN | TCP_ACK | TCP_RST)) == TCP_SYN &&
-	       (state == XLVS_STATE_TIME_WAIT || state == XLVS_STATE_CLOSE);
-}
-
-enum choice { NOT_OURS, CHOSEN, NO_SERVER, RACED };
-
-/* No flow yet: find the service, choose a server, open the flow. */
-static __noinline int choose(struct walk *w)
-{
-	struct xlvs_service *svc;
-	struct xlvs_server *s;
-	struct xlvs_ask ask = {};
-	__u8 flags, state;
-	int opened;
-
-	if (!w || w->p.frag == FRAG_LATER)
-		return NOT_OURS;
-	svc = service_find(&w->p.dst, w->p.dport, w->p.proto);
-	if (!svc)
-		return NOT_OURS;
-	ask_about(&ask, svc, &w->p.src, w->p.sport, &w->p.dst);
-	if (w->p.proto == IPPROTO_TCP && !tcp_opens(w->p.tcp)) {
-		if (!overflowing(w->now))
-			return NOT_OURS;
-		w->server = xlvs_stateless(&ask);
-		return w->server == XLVS_NO_SERVER ? NOT_OURS : CHOSEN;
-	}
-	w->server = xlvs_schedule(&ask);
-	s = server_at(w->server);
-	if (w->server == XLVS_NO_SERVER || !s)
-		return NO_SERVER;
-	state = w->p.proto == IPPROTO_TCP ? XLVS_STATE_SYN_RECV : XLVS_STATE_UDP;
-	flags = FLAGS_OF_FWD(s->fwd) | (s->fwd == XLVS_FWD_nat ? 0 : XLVS_FLOW_NOOUTPUT) | (w->local ? XLVS_FLOW_LOCAL : 0);
-	forward_key(&w->key, &w->p);
-	opened = flow_open(&w->found, &w->key, w->server, flags << 8 | state);
-	if (opened == OPEN_RACED)
-		return RACED;
-	account_open(w->server, s->service);
-	if (opened == OPEN_FULL) {
-		struct xlvs_table *t = the_table();
-
-		if (t)
-			WRITE_ONCE(t->overflow_until, w->now + OVERFLOW_NS);
-		count(XLVS_COUNT_flow_full);
-		w->found.flow = NULL;
-		w->server = xlvs_stateless(&ask);
-	}
-	return CHOSEN;
-}
 
 /* Count the packet, with its flow or without. */
 static __always_inline void account(struct walk *w, const struct xlvs_server *s, int reply)
@@ -266,87 +179,6 @@ static __always_inline int to_client(ctx_t *ctx, struct walk *w, struct xlvs_ser
 		return drop(XLVS_DROP_no_headroom);
 	count(COUNT_FORWARDED);
 	return hop_leave(ctx, &w->hop);
-}
-
-/* A reply whose flow found no room: its server is the one the stateless choice would give the client. */
-static __noinline int stateless_reply(struct walk *w)
-{
-	struct xlvs_service_key k = {};
-	struct xlvs_service *svc;
-	struct xlvs_ask ask = {};
-	struct xlvs_server *s;
-	__u32 *number;
-
-	if (!w || !overflowing(w->now))
-		return 0;
-	k.addr = w->p.src;
-	k.port = w->p.sport;
-	k.proto = w->p.proto;
-	number = bpf_map_lookup_elem(&nat_servers, &k);
-	if (!number)
-		return 0;
-	w->server = *number;
-	s = server_at(w->server);
-	if (!s)
-		return 0;
-	svc = service_find(&s->virt, s->vport, s->proto);
-	if (!svc)
-		return 0;
-	ask_about(&ask, svc, &w->p.dst, w->p.dport, &s->virt);
-	return xlvs_stateless(&ask) == w->server;
-}
-
-static __always_inline int reply_find(struct walk *w)
-{
-	reply_key(&w->key, &w->p);
-	if (flow_find(&w->found, &w->key, w->now)) {
-		w->server = w->found.flow->server;
-		return 1;
-	}
-	w->found.flow = NULL;
-	return stateless_reply(w);
-}
-
-static __always_inline int forward_find(struct walk *w)
-{
-	forward_key(&w->key, &w->p);
-	if (flow_find(&w->found, &w->key, w->now)) {
-		if (!is_reuse(&w->p, w->found.word)) {
-			w->server = w->found.flow->server;
-			return 1;
-		}
-		flow_end(w->found.flow, w->found.slot, w->found.word);
-	}
-	w->found.flow = NULL;
-	return 0;
-}
-
-enum way { NO_WAY, TO_SERVER, TO_CLIENT, REFUSED, AGAIN };
-
-/* Whose packet is it?  Flows come before services: a service that is deleted keeps its flows. */
-static __always_inline enum way find(struct walk *w, __u32 to, __u32 from)
-{
-	if (to & XLVS_ADDR_VIP) {
-		if (forward_find(w))
-			return TO_SERVER;
-		from = addr_flags(&w->p.src);
-	} else if (!(to & XLVS_ADDR_DIRECTOR && from & XLVS_ADDR_VIP)) {
-		from &= XLVS_ADDR_SERVER;
-	}
-	/* The client of a reply may be the director itself, by its virtual or its own address. */
-	if (from & (XLVS_ADDR_SERVER | XLVS_ADDR_VIP) && !w->local && reply_find(w))
-		return TO_CLIENT;
-	if (!(to & XLVS_ADDR_VIP))
-		return NO_WAY;
-	switch (choose(w)) {
-	case CHOSEN:
-		return TO_SERVER;
-	case NO_SERVER:
-		return REFUSED;
-	case RACED:
-		return forward_find(w) ? TO_SERVER : AGAIN;
-	}
-	return NO_WAY;
 }
 
 #ifndef XLVS_XDP
