@@ -12,7 +12,7 @@ from xlvs.model.server import Address, Server
 PROTOCOLS = ("tcp", "udp")
 
 SCHED_FLAGS = ("flag-1", "flag-2", "flag-3")
-"""The three scheduler flags of the kernel; ``sh-fallback``/``mh-fallback`` are flag-1, ``sh-port``/``mh-port`` flag-2."""
+"""The kernel's scheduler flags; ``sh-fallback``/``mh-fallback`` are flag-1, ``sh-port``/``mh-port`` flag-2."""
 
 
 @dataclass(frozen=True, slots=True)
