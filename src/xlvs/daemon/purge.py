@@ -1,0 +1,45 @@
+"""Removing every trace of an instance: hooks, pins, mount, sysctls, files.  Works with no daemon running."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+
+from xlvs.daemon import netns, sysctls
+from xlvs.daemon.lock import Lock
+from xlvs.daemon.netlink import Netlink
+from xlvs.daemon.paths import Paths
+from xlvs.dataplane import bpffs, links, probe
+from xlvs.dataplane.bpffs import pin_name
+
+
+def purge(paths: Paths) -> None:
+    """Remove everything but the lock; the caller holds it."""
+    inode = Lock.kept_netns(paths)
+    if bpffs.is_mounted(paths.bpffs):
+        if inode and netns.enter_by_identity(inode) and not probe.has_tcx():
+            _remove_filters(paths)
+        bpffs.purge(paths.bpffs)
+    elif paths.bpffs.is_dir():
+        paths.bpffs.rmdir()
+    sysctls.restore(paths.sysctls)
+    shutil.rmtree(paths.state_dir, ignore_errors=True)
+    paths.socket.unlink(missing_ok=True)
+
+
+def purge_alone(paths: Paths) -> None:
+    """Remove every trace of an instance that has no daemon; raises `HostError` if it has one."""
+    with Lock(paths):
+        purge(paths)
+        paths.lock.unlink(missing_ok=True)
+    with contextlib.suppress(OSError):  # other instances may be in there
+        paths.run.rmdir()
+
+
+def _remove_filters(paths: Paths) -> None:
+    """Take off TC filters, which, unlike links, outlive their pins."""
+    netlink = Netlink()
+    for link in netlink.links().values():
+        hook = links.Hook.EGRESS if link.loopback else links.Hook.INGRESS
+        links.detach(hook, link.index, paths.links / f"{pin_name(link.name)}-tc")
+    netlink.close()

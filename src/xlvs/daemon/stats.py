@@ -1,0 +1,73 @@
+"""Counters as users see them: less what they were when zeroed, and as rates.
+
+Pure.  Rates are those of ip_vs_est.c: a sample every two seconds moves the
+estimate a quarter of the way, in fixed point with 10 bits (connections and
+packets) or 5 bits (bytes) behind the point.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+Array = npt.NDArray[np.int64]
+
+FIELDS = ("conns", "in_pkts", "out_pkts", "in_bytes", "out_bytes")
+SAMPLE_S = 2.0
+
+_SHIFTS = np.array([10, 10, 10, 5, 5])
+_HALVES = (1 << (_SHIFTS - 1)) - 1
+
+
+class Counters:
+    """The counters of all services, or of all servers, by number; *limit* is how many there can be."""
+
+    def __init__(self, limit: int) -> None:
+        shape = (limit, len(FIELDS))
+        self._base = np.zeros(shape, np.int64)
+        self._last = np.zeros(shape, np.int64)
+        self._estimate = np.zeros(shape, np.int64)
+
+    def __len__(self) -> int:
+        return len(self._base)
+
+    def begin(self, raw: Array) -> None:
+        """Take *raw*, the counters of the numbers from 0 on, as what the first sample is compared with."""
+        self._last[: len(raw)] = raw
+
+    def zero(self, number: int, raw: Array) -> tuple[int, ...]:
+        """Let *number* count from *raw* on, its counters now; return them as its baseline."""
+        self.set_baseline(number, raw)
+        self._last[number] = raw
+        self._estimate[number] = 0
+        return tuple(int(value) for value in raw)
+
+    def set_baseline(self, number: int, baseline: npt.ArrayLike) -> None:
+        """Restore a baseline."""
+        self._base[number] = baseline
+
+    def sample(self, raw: Array, elapsed_s: float) -> None:
+        """Take a sample of the counters from number 0 on, *elapsed_s* after the one before."""
+        if elapsed_s <= 0:
+            return
+        n = len(raw)
+        rate = ((raw - self._last[:n]) * (1 << _SHIFTS) / elapsed_s).astype(np.int64)
+        self._estimate[:n] += (rate - self._estimate[:n]) >> 2
+        self._last[:n] = raw
+
+    def counts(self, raw: Array) -> list[list[int]]:
+        """Return what users see for *raw*, the counters from number 0 on."""
+        counts: list[list[int]] = np.maximum(raw - self._base[: len(raw)], 0).tolist()
+        return counts
+
+    def rates(self, count: int) -> list[list[int]]:
+        """Return the rates per second of the first *count* numbers."""
+        rates: list[list[int]] = ((self._estimate[:count] + _HALVES) >> _SHIFTS).tolist()
+        return rates
+
+
+def named(values: list[int]) -> dict[str, Any]:
+    """Return five counters under their names."""
+    return dict(zip(FIELDS, values, strict=True))
