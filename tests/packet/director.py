@@ -1,0 +1,271 @@
+"""The director of the packet tests: the real programs on the real maps, one packet at a time.
+
+    director.service("192.0.2.1:80/tcp", "10.0.0.1:8080 nat w=3", sched="wrr")
+    out = director.packet(tcp("198.51.100.7:4000 > 192.0.2.1:80", "S"), hook="xdp")
+    out.verdict, out.packet
+
+Services go through `xlvs.plan`, as the daemon's do.  Nothing travels: a
+redirect is a verdict, and where it leads is seen by the source MAC.
+"""
+
+from __future__ import annotations
+
+import enum
+import ipaddress
+import re
+import socket
+import struct
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from tests.packet import network as net
+from tests.packet.frames import Frame
+from xlvs import sched as schedulers
+from xlvs.daemon.kernel import Kernel
+from xlvs.dataplane import OBJECTS, Loaded, Loader, syscalls, unpack_addr
+from xlvs.dataplane import _abi as abi
+from xlvs.model import Server, Service, ServiceKey
+from xlvs.model.server import Address
+from xlvs.plan import planner
+from xlvs.plan.layout import Layout
+
+FLOWS = 64
+SIZES = {"services": 16, "slots": 32, "servers": 64, "loads": 64, "server_stats": 64, "service_stats": 16} | {
+    "sched_state": 32, "tables": 32, "flows": FLOWS, "flow_index": 2 * FLOWS, "flow_free": FLOWS,
+    "addrs": 64, "nat_servers": 64, "fragments": 64, "interfaces": 8,
+}  # fmt: skip
+SECOND_NS = 1_000_000_000
+DEVICES = ("outside", "inside", "tight")
+_PROGRAMS = {"tc": "xlvs_in", "xdp": "xlvs_xdp", "lo": "xlvs_lo", "decap": "xlvs_decap"}
+
+
+class _Command(enum.IntEnum):
+    LOOKUP_AND_DELETE = 21
+
+
+class Verdict(enum.Enum):
+    """What became of a packet, by the same name on both hooks."""
+
+    PASS = enum.auto()
+    DROP = enum.auto()
+    SENT = enum.auto()
+
+
+PASS, DROP, SENT = Verdict
+_TC = {0: PASS, 2: DROP, 7: SENT}
+_XDP = {1: DROP, 2: PASS, 4: SENT}
+
+
+@dataclass(frozen=True, slots=True)
+class Out:
+    """What came out: the verdict, and the packet as the program left it."""
+
+    verdict: Verdict
+    packet: Frame
+
+
+@dataclass(frozen=True, slots=True)
+class Flow:
+    """One entry of the flow table."""
+
+    client: tuple[str, int]
+    virtual: tuple[str, int]
+    server: str
+    state: str
+    inactive: bool
+    local: bool
+    packets: tuple[int, int]
+    bytes: tuple[int, int]
+
+
+class Director:
+    """Use it inside the network only (`Network.inside`)."""
+
+    def __init__(self, loaded: Loaded) -> None:
+        self._maps = loaded.maps
+        self._programs = loaded.programs
+        self._kernel = Kernel(loaded.maps)
+        self.reset()
+
+    @classmethod
+    def loaded(cls) -> tuple[Director, Loaded]:
+        """Load the compiled programs with small maps."""
+        loaded = Loader([OBJECTS / "xdp.bpf.o", OBJECTS / "tc.bpf.o"], sizes=SIZES).load()
+        return cls(loaded), loaded
+
+    def reset(self) -> None:
+        """Forget everything."""
+        self._layout = Layout(self._kernel.limits)
+        for name in ("services", "addrs", "nat_servers", "flow_index", "fragments", "interfaces"):
+            self._maps[name].clear()
+        for name in ("servers", "loads", "flows", "slots", "sched_state", "flow_table"):
+            self._maps[name].write(0, np.zeros(self._maps[name].max_entries, self._maps[name].value_dtype))
+        for name in ("drops", "counters", "server_stats", "service_stats", "scratch"):
+            for i in range(self._maps[name].max_entries):
+                self._maps[name].put(i, np.zeros((), self._maps[name].value_dtype))
+        while self._pop_free_slot():
+            pass
+        self.configure()
+        for name in DEVICES:
+            mac = bytes.fromhex(_mac_of(name).replace(":", ""))
+            self._kernel.put_interface(socket.if_nametoindex(name), mac, abi.IF_XMIT | abi.IF_HEAL)
+
+    def configure(
+        self, *, idle_s: Mapping[str, float] | None = None, max_flows: int = FLOWS, icmp_per_second: int = 1000
+    ) -> None:
+        """Set what holds for the whole director; *idle_s* by state name, instead of the usual."""
+        record = np.zeros((), abi.CONFIG)
+        for state in abi.FlowState:
+            record["idle_ns"][state] = (idle_s or {}).get(state.name, state.idle_s) * SECOND_NS
+        record["max_flows"], record["lo"] = max_flows, net.LO
+        record["icmp_per_second"], record["abi"] = icmp_per_second, abi.ABI
+        self._maps["config"].put(0, record)
+
+    def interface(self, name: str, flags: int) -> None:
+        """Give an interface other flags (``XLVS_IF_*``)."""
+        mac = bytes.fromhex(_mac_of(name).replace(":", ""))
+        self._kernel.put_interface(socket.if_nametoindex(name), mac, flags)
+
+    def service(self, key: str, *servers: str, sched: str = "rr", flags: tuple[str, ...] = ()) -> None:
+        """Put a service in force, or change it to this; servers oldest first, ``10.0.0.1:8080 nat w=1``."""
+        self.put(
+            Service(
+                _key(key),
+                sched,
+                frozenset(schedulers.flag(sched, word) for word in flags),
+                tuple(_server(text) for text in servers),
+            )
+        )
+
+    def put(self, service: Service) -> None:
+        """Put a service in force, or change it to this."""
+        sources = {s.address: _source(s.address) for s in service.servers}
+        self._write(planner.plan_service(self._layout, service, sources, self._kernel.sched_state))
+
+    def delete_service(self, key: str) -> None:
+        """Delete a service; its flows go on."""
+        self._write(planner.plan_delete(self._layout, _key(key)))
+
+    def _write(self, writes: list[Any]) -> None:
+        for write in writes:
+            self._kernel.write(write)
+            self._layout.note(write)
+
+    def packet(self, frame: Frame, hook: str = "tc", *, device: str = "", gso_size: int = 0) -> Out:
+        """Give the frame to the program of *hook*, coming in at *device* (default: the one with its destination MAC)."""
+        ifindex = net.LO if hook == "lo" else socket.if_nametoindex(device or _device_of(frame))
+        if hook == "xdp":
+            ctx = struct.pack("<6I", 0, len(frame), 0, ifindex, 0, 0)
+        else:
+            fields = np.zeros((), _SK_BUFF)
+            fields["ifindex"], fields["gso_size"] = ifindex, gso_size
+            ctx = fields.tobytes()
+        run = self._programs[_PROGRAMS[hook]].test_run(bytes(frame), ctx=ctx)
+        return Out((_XDP if hook == "xdp" else _TC)[run.retval], Frame(run.data))
+
+    def sweep(self) -> None:
+        """Arm the expiry timer; it then never rests."""
+        assert self._programs["xlvs_sweep"].test_run(bytes(64)).retval == 0
+
+    def drops(self) -> dict[str, int]:
+        """Return the drop reasons that were counted."""
+        return {name: n for name, n in self._kernel.reasons().items() if n}
+
+    def counters(self) -> dict[str, int]:
+        """Return the counters that counted something."""
+        return {name: n for name, n in self._kernel.counters().items() if n}
+
+    def flows(self) -> list[Flow]:
+        """Return the flows that are not idle for too long, in the order of their slots."""
+        return [self._flow(record) for record in self._kernel.flows()[0]]
+
+    def states(self) -> list[str]:
+        """Return the states of all flows."""
+        return [flow.state for flow in self.flows()]
+
+    def live(self) -> int:
+        """Return how many flows the table counts."""
+        return self._kernel.live_flows()
+
+    def load(self, server: str) -> tuple[int, int]:
+        """Return active and inactive flows of the server ``10.0.0.1:8080``."""
+        record = self._maps["loads"].get(self._number(server))
+        return int(record["active"]), int(record["inactive"])
+
+    def stats(self, server: str) -> tuple[int, ...]:
+        """Return connections, packets in and out, bytes in and out of a server."""
+        return tuple(int(n) for n in self._kernel.stat("server", self._number(server)))
+
+    def service_stats(self, key: str) -> tuple[int, ...]:
+        """Return the same of a service."""
+        return tuple(int(n) for n in self._kernel.stat("service", self._layout.services[_key(key)].id))
+
+    def _number(self, server: str) -> int:
+        address, port = _end(server)
+        return next(n for n, row in self._layout.servers.items() if (row.address, row.port) == (address, port))
+
+    def _flow(self, record: Any) -> Flow:
+        key, word = record["key"], int(record["word"])
+        flags = word >> 8 & 0xFF
+        server = self._layout.servers[int(record["server"])]
+        return Flow(
+            (str(unpack_addr(key["client"])), int(key["cport"])),
+            (str(unpack_addr(key["other"])), int(key["oport"])),
+            str(server.address),
+            abi.FlowState(word & 0xFF).name,
+            bool(flags & abi.FLOW_INACTIVE),
+            bool(flags & abi.FLOW_LOCAL),
+            (int(record["in_pkts"]), int(record["out_pkts"])),
+            (int(record["in_bytes"]), int(record["out_bytes"])),
+        )
+
+    def _pop_free_slot(self) -> bool:
+        value = bytearray(4)
+        attr = bytearray(struct.pack("<IIQQQ", self._maps["flow_free"].fd, 0, 0, syscalls.address(value), 0))
+        try:
+            syscalls.bpf(_Command.LOOKUP_AND_DELETE, attr)
+        except FileNotFoundError:
+            return False
+        return True
+
+
+# struct __sk_buff of linux/bpf.h, as far as a test run lets us fill it in.
+_SK_BUFF = np.dtype(
+    {"names": ["ifindex", "gso_size"], "formats": ["<u4", "<u4"], "offsets": [40, 176], "itemsize": 192}
+)
+
+
+def _mac_of(device: str) -> str:
+    return {"outside": net.OUTSIDE_MAC, "inside": net.INSIDE_MAC, "tight": net.TIGHT_MAC}[device]
+
+
+def _device_of(frame: Frame) -> str:
+    to = frame[:6].hex(":")
+    return next((name for name in DEVICES if _mac_of(name) == to), "outside")
+
+
+def _key(text: str) -> ServiceKey:
+    end, _, protocol = text.rpartition("/")
+    return ServiceKey(protocol, *_end(end))
+
+
+def _end(text: str) -> tuple[Address, int]:
+    address, _, port = text.rpartition(":")
+    return ipaddress.ip_address(address.strip("[]")), int(port)
+
+
+def _server(text: str) -> Server:
+    match = re.fullmatch(r"(\S+) (nat|route|ipip)(?: w=(\d+))?", text)
+    assert match, f"not a server: {text!r}"
+    return Server(*_end(match[1]), match[2], int(match[3] or 1))
+
+
+def _source(server: Address) -> Address:
+    return ipaddress.ip_address(
+        net.DIRECTOR[server.version].replace("10.0.", "10.1.").replace("fd00", "fd01")
+        if str(server).startswith(("10.1.", "fd01"))
+        else net.DIRECTOR[server.version]
+    )
