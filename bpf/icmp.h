@@ -172,7 +172,10 @@ static __noinline int icmp_reply(ctx_t *ctx, struct pkt *p, const struct xlvs_ad
 	for (i = 0; i < sizeof(s->bytes) / 8; i++)
 		WRITE_ONCE(((__u64 *)s->bytes)[i], 0);	/* plain stores would become a call of memset */
 	barrier_var(quote);
-	if (quote < sizeof(struct iphdr) || quote > XLVS_QUOTE_V6)
+	if (quote > XLVS_QUOTE_V6)
+		return drop(reason);
+	barrier_var(quote);	/* as one test of a difference, a 6.1 verifier would not learn the lower bound */
+	if (quote < sizeof(struct iphdr))
 		return drop(reason);
 	if (bpf_skb_load_bytes(ctx, ETH_HLEN, s->bytes, quote))
 		return drop(reason);
