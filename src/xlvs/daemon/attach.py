@@ -41,18 +41,14 @@ class Attachments:
         self._choices: dict[int, Choice] = {}
         self._attached: dict[tuple[int, Hook], Path] = {}
 
-    @property
-    def loopback(self) -> int:
-        """The index of the loopback interface."""
-        return next((link.index for link in self._links.values() if link.loopback), 0)
-
     def start(self) -> None:
         """Take over the links of an earlier daemon, swap our programs in, attach what is missing, drop the rest."""
         self._links = self._netlink.links()
         self._adopt()
         self._kernel_forget()
-        if self.loopback:
-            self._attach(self._links[self.loopback], Hook.EGRESS, "xlvs_lo")
+        for link in self._links.values():
+            if link.loopback:
+                self._attach(link, Hook.EGRESS, "xlvs_lo")
         self._links = {}
         self.sync()
         for (ifindex, hook), pin in list(self._attached.items()):
@@ -121,8 +117,8 @@ class Attachments:
         return choice
 
     def _keeps(self, ifindex: int, hook: Hook) -> bool:
-        if ifindex == self.loopback:
-            return hook is Hook.EGRESS
+        if hook is Hook.EGRESS:
+            return self._links[ifindex].loopback
         choice = self._choices.get(ifindex)
         return choice is not None and (choice.hook == "xdp" or (choice.hook == "tc" and hook is Hook.INGRESS))
 

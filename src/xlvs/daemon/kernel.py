@@ -118,7 +118,7 @@ class Kernel:
         idle[abi.FlowState.FIN_WAIT] = timeouts["tcpfin"]
         idle[abi.FlowState.UDP] = timeouts["udp"]
         record = np.zeros((), abi.CONFIG)
-        record["idle_ns"] = [idle[state] * _SECOND for state in abi.FlowState]
+        record["idle_ns"][: len(idle)] = [idle[state] * _SECOND for state in abi.FlowState]
         record["max_flows"] = self.max_flows
         record["lo"], record["icmp_per_second"], record["abi"] = lo, icmp_per_second, abi.ABI
         self._maps["config"].put(0, record)
@@ -229,6 +229,6 @@ def _read_server(record: Any) -> w.ServerRow:
 def _blocks(slots: tuple[tuple[int, int], ...]) -> Array:
     blocks = np.zeros(-(-len(slots) // abi.SLOTS_PER_BLOCK), abi.BLOCK)
     flat = blocks["slot"].reshape(-1)
-    flat[: len(slots)] = np.array(slots, abi.SLOT)
+    flat[: len(slots)] = np.array(list(slots), abi.SLOT)
     blocks["slot"] = flat.reshape(blocks["slot"].shape)
     return blocks

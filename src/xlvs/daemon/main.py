@@ -77,10 +77,9 @@ class Daemon:
             )
         self._engine.start(adopted=adopted)
         # Services come first: a packet that a hook takes must find them, and each is whole when it appears.
-        self._configure(lo=0)
+        self._kernel.configure(self._engine.state.timeouts, self._netlink.loopback(), ICMP_PER_SECOND)
         self._loaded.programs["xlvs_sweep"].test_run(bytes(64))
         self._attachments.start()
-        self._configure(lo=self._attachments.loopback)
         self._after_change()
         await self._server.start()
         log("ready", instance=self._paths.name, socket=self._paths.socket, adopted=adopted)
@@ -117,9 +116,6 @@ class Daemon:
         purge(self._paths)
         self._paths.lock.unlink(missing_ok=True)
         log("purged", instance=self._paths.name)
-
-    def _configure(self, lo: int) -> None:
-        self._kernel.configure(self._engine.state.timeouts, lo, ICMP_PER_SECOND)
 
     def _after_change(self) -> None:
         if self._engine.state.services and sysctls.set_once("net.ipv4.conf.lo.accept_local", "1", self._paths.sysctls):

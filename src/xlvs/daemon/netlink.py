@@ -86,6 +86,10 @@ class Netlink:
         message["attrs"] = [("IFLA_EXT_MASK", _EXT_MASK_SKIP_STATS)]
         return {link["index"]: self._link(link) for link in self._ask(message, RTM_GETLINK, _DUMP)}
 
+    def loopback(self) -> int:
+        """Return the index of the loopback interface, 0 if there is none."""
+        return next((link.index for link in self.links().values() if link.loopback), 0)
+
     def _link(self, message: Any) -> Link:
         info = message.get_attr("IFLA_LINKINFO")
         mac = message.get_attr("IFLA_ADDRESS") or ""
