@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 
 from tests.packet import network as net
-from tests.packet.frames import Frame
+from tests.packet.frames import Frame, at
 from xlvs import sched as schedulers
 from xlvs.daemon.kernel import Kernel
 from xlvs.dataplane import OBJECTS, Loaded, Loader, syscalls, unpack_addr
@@ -129,6 +129,10 @@ class Director:
         mac = bytes.fromhex(_mac_of(name).replace(":", ""))
         self._kernel.put_interface(socket.if_nametoindex(name), mac, flags)
 
+    def serve(self, family: int, protocol: str, forward: str = "nat", *, server: int = 1) -> None:
+        """Put the service on port 80 of the VIP in force, with one real server, which nat reaches at port 8080."""
+        self.service(f"{at(net.VIP[family], 80)}/{protocol}", f"{real(family, forward, server)} {forward}")
+
     def service(self, key: str, *servers: str, sched: str = "rr", flags: tuple[str, ...] = ()) -> None:
         """Put a service in force, or change it to this; servers oldest first, ``10.0.0.1:8080 nat w=1``."""
         self.put(
@@ -155,7 +159,7 @@ class Director:
             self._layout.note(write)
 
     def packet(self, frame: Frame, hook: str = "tc", *, device: str = "", gso_size: int = 0) -> Out:
-        """Give the frame to the program of *hook*, coming in at *device* (default: the one with its destination MAC)."""
+        """Give the frame to the program of *hook*, at *device* (default: the one with its destination MAC)."""
         ifindex = net.LO if hook == "lo" else socket.if_nametoindex(device or _device_of(frame))
         if hook == "xdp":
             ctx = struct.pack("<6I", 0, len(frame), 0, ifindex, 0, 0)
@@ -236,6 +240,11 @@ class Director:
 _SK_BUFF = np.dtype(
     {"names": ["ifindex", "gso_size"], "formats": ["<u4", "<u4"], "offsets": [40, 176], "itemsize": 192}
 )
+
+
+def real(family: int, forward: str = "nat", number: int = 1) -> str:
+    """Return address and port at which real server *number* is reached."""
+    return at(net.server(family, number), 8080 if forward == "nat" else 80)
 
 
 def _mac_of(device: str) -> str:

@@ -90,8 +90,28 @@ def _end(text: str) -> tuple[str, int]:
     return address, int(port or 0)
 
 
+def to_vip(family: int, port: int = 4000) -> str:
+    """From the client to the service."""
+    return f"{at(net.CLIENT[family], port)} > {at(net.VIP[family], 80)}"
+
+
+def from_vip(family: int, port: int = 4000) -> str:
+    """From the service to the client."""
+    return f"{at(net.VIP[family], 80)} > {at(net.CLIENT[family], port)}"
+
+
+def to_real(family: int, number: int = 1, port: int = 4000) -> str:
+    """From the client to a real server behind nat."""
+    return f"{at(net.CLIENT[family], port)} > {at(net.server(family, number), 8080)}"
+
+
+def from_real(family: int, number: int = 1, port: int = 4000) -> str:
+    """From a real server behind nat to the client."""
+    return f"{at(net.server(family, number), 8080)} > {at(net.CLIENT[family], port)}"
+
+
 def ip_header(way: Ends, **fields: Any) -> Packet:
-    """Return the IP header of either family: *ttl*, *tos*, *options* (IPv4), *ext* (IPv6 extension headers) and scapy's own."""
+    """Return an IP header: *ttl*, *tos*, *df*, *options* (IPv4), *ext* (IPv6 extension headers), and scapy's own."""
     if way.version == 6:
         fields = {
             _NAMES6.get(name, name): value for name, value in fields.items() if name not in ("options", "id", "df")
