@@ -196,18 +196,19 @@ class Director:
 
     def load(self, server: str) -> tuple[int, int]:
         """Return active and inactive flows of the server ``10.0.0.1:8080``."""
-        record = self._maps["loads"].get(self._number(server))
+        record = self._maps["loads"].get(self.number(server))
         return int(record["active"]), int(record["inactive"])
 
     def stats(self, server: str) -> tuple[int, ...]:
         """Return connections, packets in and out, bytes in and out of a server."""
-        return tuple(int(n) for n in self._kernel.stat("server", self._number(server)))
+        return tuple(int(n) for n in self._kernel.stat("server", self.number(server)))
 
     def service_stats(self, key: str) -> tuple[int, ...]:
         """Return the same of a service."""
         return tuple(int(n) for n in self._kernel.stat("service", self._layout.services[_key(key)].id))
 
-    def _number(self, server: str) -> int:
+    def number(self, server: str) -> int:
+        """Return the number of the server ``10.0.0.1:8080``."""
         address, port = _end(server)
         return next(n for n, row in self._layout.servers.items() if (row.address, row.port) == (address, port))
 
