@@ -1,0 +1,136 @@
+"""A service with many servers on the real programs, driven one connection at a time.
+
+The network of the packet tests gets 64 servers in each family; which of them
+was chosen is seen by the MAC address that a packet leaves for.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import struct
+import subprocess
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+
+from tests.packet.director import SENT, SIZES, Director
+from tests.packet.frames import Frame, tcp
+from tests.packet.network import Network
+from xlvs.dataplane import OBJECTS, Loader
+from xlvs.model import Server, Service
+from xlvs.model.server import Address
+
+FLOWS = 1024
+"""More than any test here opens: nothing is forgotten."""
+
+_MANY = SIZES | dict.fromkeys(("servers", "loads", "server_stats", "addrs", "nat_servers", "slots"), 256)
+_ROOM = {"flows": FLOWS, "flow_index": 2 * FLOWS, "flow_free": FLOWS}
+
+
+def mac(address: Address) -> str:
+    """Return the MAC address of a server: its family and the last byte of its address."""
+    return f"02:00:00:00:0{address.version}:{address.packed[-1]:02x}"
+
+
+def addresses(family: int) -> list[Address]:
+    """Return the 64 servers of a family; the IPv4 ones are 10.0.1.1 and up, as in the captured runs."""
+    first = ipaddress.ip_address("10.0.1.1" if family == 4 else "fd02::1")
+    return [first + i for i in range(64)]
+
+
+@contextmanager
+def lab() -> Iterator[Director]:
+    """Yield a director with a larger flow table, from inside a network with all the servers."""
+    network = Network.make()
+    lines = ["address add 10.0.1.254/24 dev inside", "address add fd02::fe/64 dev inside nodad"]
+    for address in addresses(4) + addresses(6):
+        lines.append(f"neighbour add {address} lladdr {mac(address)} dev inside nud permanent")
+    try:
+        with network.inside():
+            subprocess.run(["ip", "-batch", "-"], input="\n".join(lines), text=True, check=True)
+            loaded = Loader([OBJECTS / "xdp.bpf.o", OBJECTS / "tc.bpf.o"], sizes=_MANY | _ROOM).load()
+            try:
+                yield Director(loaded)
+            finally:
+                loaded.close()
+    finally:
+        network.close()
+
+
+class Farm:
+    """The one service of a director, and what `tests.captures.replay` needs of it."""
+
+    def __init__(self, director: Director, service: Service, hook: str, *, closes: bool = False) -> None:
+        director.reset()
+        director.configure(max_flows=FLOWS)
+        self.director = director
+        self._hook = hook
+        self._closes = closes
+        self._service = service
+        self._syn = tcp(_way(service), "S")
+        self._fin = tcp(_way(service), "FA")
+        director.put(service)
+
+    def change(self, servers: Sequence[Server]) -> None:
+        """Replace all servers by *servers*, oldest first."""
+        self._service = replace(self._service, servers=tuple(servers))
+        self.director.put(self._service)
+
+    def add(self, server: Server) -> None:
+        """Add a server."""
+        self.change([*self._service.servers, server])
+
+    def edit(self, server: Server) -> None:
+        """Replace the server of the same address and port."""
+        self.change([server if s.key == server.key else s for s in self._service.servers])
+
+    def delete(self, server: Server) -> None:
+        """Delete the server of this address and port."""
+        self.change([s for s in self._service.servers if s.key != server.key])
+
+    def connect(self, source: Address, port: int) -> Address | None:
+        """Send a SYN, and the FIN that ends the connection if it shall end; return the server it went to."""
+        out = self.director.packet(_from(self._syn, source, port), self._hook)
+        to = out.packet[:6].hex(":")
+        chosen = [s.address for s in self._service.servers if out.verdict is SENT and mac(s.address) == to]
+        if chosen and self._closes:
+            self.director.packet(_from(self._fin, source, port), self._hook)
+        return chosen[0] if chosen else None
+
+    def loads(self) -> dict[Address, tuple[int, int]]:
+        """Return active and inactive connections as the programs counted them."""
+        return {s.address: self.director.load(_end(s)) for s in self._service.servers}
+
+    def numbers(self) -> dict[Address, int]:
+        """Return the servers' numbers."""
+        return {s.address: self.director.number(_end(s)) for s in self._service.servers}
+
+
+def _end(server: Server) -> str:
+    return f"[{server.address}]:{server.port}" if server.address.version == 6 else f"{server.address}:{server.port}"
+
+
+def _way(service: Service) -> str:
+    address, port = service.key.address, service.key.port
+    return f"[::]:0 > [{address}]:{port}" if address.version == 6 else f"0.0.0.0:0 > {address}:{port}"
+
+
+def _from(template: Frame, source: Address, port: int) -> Frame:
+    """Return the frame as if it came from there: a hundred times as fast as building it anew."""
+    at, tcp_at, ip_sum = (26, 34, 24) if source.version == 4 else (22, 54, None)
+    frame = bytearray(template)
+    frame[at : at + len(source.packed)] = source.packed
+    struct.pack_into("!H", frame, tcp_at, port)
+    added = [*struct.unpack(f"!{len(source.packed) // 2}H", source.packed)]
+    if ip_sum:
+        _add(frame, ip_sum, added)
+    _add(frame, tcp_at + 16, [*added, port])
+    return Frame(frame)
+
+
+def _add(frame: bytearray, at: int, words: list[int]) -> None:
+    """Bring the checksum at *at* along, where these words take the place of zeros (RFC 1624)."""
+    total = (~struct.unpack_from("!H", frame, at)[0] & 0xFFFF) + sum(words)
+    while total >> 16:
+        total = (total & 0xFFFF) + (total >> 16)
+    struct.pack_into("!H", frame, at, ~total & 0xFFFF)
