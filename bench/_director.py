@@ -1,0 +1,306 @@
+"""A director without a network behind it: one service, its flows, and packets given by test run.
+
+Lives in a network namespace that `enter` makes for this process.  Writes the maps itself, so that what is measured
+is the data plane alone.  Every run is checked afterwards: there is no figure unless every packet was forwarded by
+its flow.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import ipaddress
+import os
+import socket
+import struct
+import subprocess
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from xlvs.dataplane import Loader, Map, pack_addr
+from xlvs.dataplane import _abi as abi
+
+CLONE_NEWNET = 0x40000000  # include/uapi/linux/sched.h
+TCP, SYN, ACK = 6, 0x02, 0x10
+
+SERVERS = 4
+VPORT, PORT = 80, 8080
+FRONT_MAC, BACK_MAC, FAR_MAC = "020000000001", "020000000002", "020000000003"
+
+
+@dataclass(frozen=True)
+class Family:
+    """The addresses of one family; clients and servers count up from the first.
+
+    Virtual address and servers differ in their last four bytes, which are all that the wrapper puts back.
+    """
+
+    client: str
+    virt: str
+    server: str
+    source: str
+    elsewhere: str
+    header: int
+
+
+FAMILIES = {
+    4: Family("100.64.0.0", "192.0.2.1", "10.0.0.4", "10.0.0.254", "192.0.2.9", 20),
+    6: Family("2001:db8:c::", "2001:db8:b::f:1", "2001:db8:b::4", "2001:db8:b::fe", "2001:db8:b::f:9", 40),
+}
+
+NETWORK = """
+link set lo up
+link add front address 02:00:00:00:00:01 type veth peer name front-far
+link add back address 02:00:00:00:00:02 type veth peer name back-far
+link set front-far up
+link set back-far up
+link set front up
+link set back up
+address add 198.51.100.1/24 dev front
+address add 192.0.2.1/32 dev front
+address add 10.0.0.254/24 dev back
+address add 2001:db8:a::1/64 dev front nodad
+address add 2001:db8:b::f:1/128 dev front nodad
+address add 2001:db8:b::fe/64 dev back nodad
+neighbour replace 198.51.100.254 lladdr 02:00:00:00:00:03 dev front nud permanent
+neighbour replace 2001:db8:a::fe lladdr 02:00:00:00:00:03 dev front nud permanent
+route replace 100.64.0.0/10 via 198.51.100.254 dev front
+route replace 2001:db8:c::/64 via 2001:db8:a::fe dev front
+"""
+
+
+def enter() -> None:
+    """Move this process into a network namespace of its own, with an interface each way and known neighbours.
+
+    The namespace has no name and ends with the process.
+    """
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.unshare(CLONE_NEWNET):
+        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+    for name in ("ipv4/ip_forward", "ipv6/conf/all/forwarding"):
+        Path("/proc/sys/net", name).write_text("1")
+    lines = NETWORK
+    for family in FAMILIES.values():
+        first = ipaddress.ip_address(family.server)
+        for number in range(SERVERS):
+            lines += f"neighbour replace {first + number} lladdr 02:00:00:00:00:03 dev back nud permanent\n"
+    subprocess.run(["ip", "-batch", "-"], input=lines, text=True, check=True)
+
+
+@dataclass(frozen=True)
+class Case:
+    """What a packet meets: *hook* is xdp or tc, *family* 4 or 6, *kind* nat, reply, route, ipip or pass."""
+
+    hook: str
+    family: int
+    kind: str
+
+    @property
+    def wrapper(self) -> str:
+        """The program of program.bpf.c that prepares the packets."""
+        return f"{self.hook}_{self.kind}{self.family}"
+
+    @property
+    def program(self) -> str:
+        """The program under test."""
+        return "xlvs_xdp" if self.hook == "xdp" else "xlvs_in"
+
+    @property
+    def method(self) -> str:
+        """The service's forwarding method."""
+        return self.kind if self.kind in ("route", "ipip") else "nat"
+
+    @property
+    def plain(self) -> Case:
+        """The case whose wrapper needs nothing undone by the program: that of ipip takes the outer header off."""
+        return Case(self.hook, self.family, "route") if self.kind == "ipip" else self
+
+    @property
+    def opener(self) -> Case:
+        """The case whose packets open the flows of this one."""
+        return Case(self.hook, self.family, self.method)
+
+
+class Director:
+    """A loaded data plane whose one service has *flows* flows (a power of two).
+
+    `new` opens *batch* (a power of two) more at a time.
+    """
+
+    def __init__(self, objects: Sequence[Path], case: Case, flows: int, batch: int) -> None:
+        self.case, self.flows, self.batch = case, flows, batch
+        room = max(abi.MAX_FLOWS, 2 * flows)
+        loader = Loader(objects, sizes={"flows": room, "flow_index": 2 * room, "flow_free": room})
+        names = {case.wrapper, case.plain.wrapper, case.opener.wrapper, case.program, f"{case.hook}_nothing"}
+        loaded = loader.load(programs=names)
+        self._maps, self._programs, self._close = loaded.maps, loaded.programs, loaded.close
+        self._configure(room)
+        if case.kind != "pass":
+            # In order: visited in another order later, they are no stroll for a prefetcher.
+            self._run(case.opener, SYN, 0, flows, flows, shuffled=False, opens=True)
+            self._run(case.opener, ACK, 0, flows, flows, shuffled=False)
+
+    def close(self) -> None:
+        """Let go of programs and maps."""
+        self._close()
+
+    def known(self, repeat: int) -> int:
+        """Return ns per packet of the flows that are there, each in turn."""
+        return self._run(self.case, ACK, 0, self.flows, repeat)
+
+    def new(self) -> int:
+        """Return ns per packet that opens a flow, the mean of a batch; afterwards the flows are taken away again."""
+        try:
+            return self._run(self.case, SYN, self.flows, self.batch, self.batch, opens=True)
+        finally:
+            self._forget()
+
+    def wrapper(self, repeat: int) -> int:
+        """Return what the wrapper costs: ns per packet with a program that returns at once."""
+        return self._run(self.case.plain, ACK, 0, self.flows, repeat, program=f"{self.case.hook}_nothing")
+
+    def _configure(self, room: int) -> None:
+        """Write a service and its servers as the daemon would."""
+        maps, family = self._maps, FAMILIES[self.case.family]
+        virt, method = _packed(family.virt), abi.Fwd[self.case.method.upper()]
+        idle = [row.idle_s * 10**9 for row in abi.FlowState] + [0] * (16 - len(abi.FlowState))
+        _put(maps["config"], 0, idle_ns=idle, max_flows=room, abi=abi.ABI)
+        for name, mac in (("front", FRONT_MAC), ("back", BACK_MAC)):
+            _put(maps["interfaces"], socket.if_nametoindex(name), mac=list(bytes.fromhex(mac)), flags=abi.IF_XMIT)
+        _put(maps["services"], (virt, VPORT, TCP, 0), n=SERVERS, max_weight=1, gcd=1, sched=abi.Sched.WLC)
+        maps["addrs"].put(virt, abi.ADDR_VIP)
+        _put(maps["slots"], 0, slot=[(n, 1) if n < SERVERS else (0, 0) for n in range(abi.SLOTS_PER_BLOCK)])
+        for number in range(SERVERS):
+            own = {"addr": _packed(family.server, number), "src": _packed(family.source), "port": self._port}
+            _put(
+                maps["servers"],
+                number,
+                **own,
+                **{"virt": virt, "vport": VPORT, "proto": TCP},
+                **{"weight": 1, "fwd": method, "flags": abi.SERVER_LIVE},
+            )
+            if method == abi.Fwd.NAT:
+                maps["addrs"].put(own["addr"], abi.ADDR_SERVER)
+                maps["nat_servers"].put((own["addr"], own["port"], TCP, 0), number)
+
+    @property
+    def _port(self) -> int:
+        return PORT if self.case.method == "nat" else VPORT
+
+    def _run(
+        self,
+        case: Case,
+        flags: int,
+        first: int,
+        count: int,
+        repeat: int,
+        *,
+        shuffled: bool = True,
+        opens: bool = False,
+        program: str = "",
+    ) -> int:
+        """Give *repeat* packets to flows *first* ... *first* + *count* - 1, by default in a shuffled order.
+
+        Return the mean ns.  Raises `RuntimeError` unless all of them ended as they should.
+        """
+        self._prepare(case, first, count, shuffled)
+        self._maps[f"{case.hook}_measured"].put(0, self._programs[program or case.program].fd)
+        forwarded = repeat if case.kind != "pass" and not program else 0
+        data, before = packet(case, flags), self._counted()
+        run = self._programs[case.wrapper].test_run(data, ctx=_context(case, len(data)), repeat=repeat)
+        verdicts = {"xdp": (2, 4), "tc": (0, 7)}[case.hook]  # pass, redirect
+        want = (before[0] + forwarded, before[1] + repeat * opens, 0, verdicts[forwarded > 0])
+        if (got := (*self._counted(), run.retval)) != want:
+            raise RuntimeError(f"{case}: (forwarded, opened, stateless, verdict) is {got}, should be {want}")
+        return run.duration_ns
+
+    def _prepare(self, case: Case, first: int, count: int, shuffled: bool) -> None:
+        """Tell the wrapper which flows to visit."""
+        family = FAMILIES[case.family]
+        bits = count.bit_length() - 1
+        _put(
+            self._maps["bench"],
+            0,
+            **{"first": first, "mask": count - 1, "servers": SERVERS - 1},
+            **({"mul": 0x9E3779B1, "shift": max(1, bits // 2)} if shuffled else {"mul": 1, "shift": 63}),
+            **{name: _last_word(getattr(family, name)) for name in ("client", "server", "virt")},
+            **{"vport": VPORT, "port": self._port},
+            mac=struct.unpack("<3H", bytes.fromhex(_entry(case)[1])),
+        )
+
+    def _counted(self) -> tuple[int, int, int]:
+        """Return how many packets were forwarded, flows opened, and packets forwarded without a flow."""
+        hook = abi.Counter.XDP_FORWARDED if self.case.hook == "xdp" else abi.Counter.TC_FORWARDED
+        totals = self._maps["counters"].totals()
+        return int(totals[hook]), int(totals[abi.Counter.FLOW_OPENED]), int(totals[abi.Counter.STATELESS])
+
+    def _forget(self) -> None:
+        """Take what `new` opened out of the table again."""
+        maps = self._maps
+        table = maps["flow_table"].get(0).copy()
+        gone = maps["flows"].read(self.flows, int(table["next"]) - self.flows)
+        for flow in gone:
+            key = flow["key"].copy()
+            maps["flow_index"].delete(key)
+            if self.case.method == "nat":
+                server = _packed(FAMILIES[self.case.family].server, int(flow["server"]))
+                key["dir"], key["other"], key["oport"] = abi.DIR_REPLY, server, PORT
+                maps["flow_index"].delete(key)
+        maps["flows"].write(self.flows, np.zeros_like(gone))
+        table["next"] = table["live"] = self.flows
+        maps["flow_table"].put(0, table)
+        loads = maps["loads"].read(0, SERVERS).copy()
+        loads["active"] -= np.bincount(gone["server"], minlength=SERVERS).astype(np.int32)
+        maps["loads"].write(0, loads)
+
+
+def packet(case: Case, flags: int) -> bytes:
+    """Return a TCP segment of this case, as its program last left it: with ipip, the outer header is still there."""
+    family = FAMILIES[case.family]
+    ends = {"reply": (family.server, family.client), "pass": (family.client, family.elsewhere)}
+    source, target = (ipaddress.ip_address(end).packed for end in ends.get(case.kind, (family.client, family.virt)))
+    ports = (PORT, 0x8000) if case.kind == "reply" else (0x8000, VPORT)
+    segment = struct.pack(">HHIIBBHHH", *ports, 1, 1, 5 << 4, flags, 65535, 0x3412, 0)
+    if case.family == 4:
+        head = struct.pack(">BBHHHBBH", 0x45, 0, 40, 0, 0x4000, 64, TCP, 0x3412) + source + target
+    else:
+        head = struct.pack(">IHBB", 6 << 28, 20, TCP, 64) + source + target
+    ethernet = bytes.fromhex(_entry(case)[1] + FAR_MAC + ("0800" if case.family == 4 else "86dd"))
+    outer = bytes(family.header) if case.kind == "ipip" else b""
+    if case.hook == "tc" and outer:
+        # The kernel looks at the protocol of the packet that it is given.
+        outer = bytes([0x45 if case.family == 4 else 0x60]) + outer[1:]
+        return ethernet + outer + head + segment
+    return outer + ethernet + head + segment
+
+
+def _entry(case: Case) -> tuple[str, str]:
+    """Return the interface by which packets of this case come in, and its MAC."""
+    return ("back", BACK_MAC) if case.kind == "reply" else ("front", FRONT_MAC)
+
+
+def _context(case: Case, length: int) -> bytes:
+    """Return the context of a test run: ``struct xdp_md`` or the beginning of ``struct __sk_buff``."""
+    index = socket.if_nametoindex(_entry(case)[0])
+    if case.hook == "xdp":
+        return struct.pack("<6I", 0, length, 0, index, 0, 0)
+    return bytes(40) + struct.pack("<I", index) + bytes(148)
+
+
+def _put(target: Map, key: Any, **fields: Any) -> None:
+    """Write a value of which only *fields* are not zero."""
+    value = np.zeros((), target.value_dtype)
+    for name, field in fields.items():
+        value[name] = field
+    target.put(key, value)
+
+
+def _packed(address: str, number: int = 0) -> bytes:
+    return pack_addr(ipaddress.ip_address(address) + number)
+
+
+def _last_word(address: str) -> int:
+    return int(ipaddress.ip_address(address)) & 0xFFFFFFFF
