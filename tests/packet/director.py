@@ -99,19 +99,28 @@ class Director:
     def reset(self) -> None:
         """Forget everything."""
         self._layout = Layout(self._kernel.limits)
-        for name in ("services", "addrs", "nat_servers", "flow_index", "fragments", "interfaces"):
+        for name in ("services", "addrs", "nat_servers", "fragments", "interfaces"):
             self._maps[name].clear()
-        for name in ("servers", "loads", "flows", "slots", "sched_state", "flow_table"):
-            self._maps[name].write(0, np.zeros(self._maps[name].max_entries, self._maps[name].value_dtype))
+        self._zero("servers", "slots", "sched_state")
         for name in ("drops", "counters", "server_stats", "service_stats", "scratch"):
             for i in range(self._maps[name].max_entries):
                 self._maps[name].put(i, np.zeros((), self._maps[name].value_dtype))
-        while self._pop_free_slot():
-            pass
+        self.clear_flows()
         self.configure()
         for name in DEVICES:
             mac = bytes.fromhex(_mac_of(name).replace(":", ""))
             self._kernel.put_interface(socket.if_nametoindex(name), mac, abi.IF_XMIT | abi.IF_HEAL)
+
+    def clear_flows(self) -> None:
+        """Forget all flows, and that there were any."""
+        self._maps["flow_index"].clear()
+        self._zero("loads", "flows", "flow_table")
+        while self._pop_free_slot():
+            pass
+
+    def _zero(self, *names: str) -> None:
+        for name in names:
+            self._maps[name].write(0, np.zeros(self._maps[name].max_entries, self._maps[name].value_dtype))
 
     def configure(
         self, *, idle_s: Mapping[str, float] | None = None, max_flows: int = FLOWS, icmp_per_second: int = 1000
@@ -128,6 +137,10 @@ class Director:
         """Give an interface other flags (``XLVS_IF_*``)."""
         mac = bytes.fromhex(_mac_of(name).replace(":", ""))
         self._kernel.put_interface(socket.if_nametoindex(name), mac, flags)
+
+    def forget_interface(self, name: str) -> None:
+        """Take an interface out of the map."""
+        self._kernel.drop_interface(socket.if_nametoindex(name))
 
     def serve(self, family: int, protocol: str, forward: str = "nat", *, server: int = 1) -> None:
         """Put the service on port 80 of the VIP in force, with one real server, which nat reaches at port 8080."""
