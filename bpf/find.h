@@ -81,7 +81,6 @@ static __noinline int choose(struct walk *w)
 	opened = flow_open(&w->found, &w->key, w->server, flags << 8 | state);
 	if (opened == OPEN_RACED)
 		return RACED;
-	account_open(w->server, s->service);
 	if (opened == OPEN_FULL) {
 		struct xlvs_table *t = the_table();
 
@@ -91,6 +90,7 @@ static __noinline int choose(struct walk *w)
 		w->found.flow = NULL;
 		w->server = xlvs_stateless(&ask);
 	}
+	account_open(w->server, s->service);
 	return CHOSEN;
 }
 
