@@ -79,6 +79,7 @@ class Flow:
     local: bool
     packets: tuple[int, int]
     bytes: tuple[int, int]
+    seen_ns: int
 
 
 class Director:
@@ -207,6 +208,10 @@ class Director:
         """Return how many flows the table counts."""
         return self._kernel.live_flows()
 
+    def index_size(self) -> int:
+        """Return how many keys lead to flows."""
+        return len(self._maps["flow_index"].items()[0])
+
     def load(self, server: str) -> tuple[int, int]:
         """Return active and inactive flows of the server ``10.0.0.1:8080``."""
         record = self._maps["loads"].get(self.number(server))
@@ -238,6 +243,7 @@ class Director:
             bool(flags & abi.FLOW_LOCAL),
             (int(record["in_pkts"]), int(record["out_pkts"])),
             (int(record["in_bytes"]), int(record["out_bytes"])),
+            int(record["seen"]),
         )
 
     def _pop_free_slot(self) -> bool:

@@ -1,0 +1,272 @@
+"""The flow table: who gets a flow, who keeps one, and when it ends."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from tests.packet import network as net
+from tests.packet.director import DROP, PASS, SENT, Director, at, real
+from tests.packet.frames import (
+    TO_CLIENT,
+    from_real,
+    from_server,
+    from_vip,
+    packet_of,
+    tcp,
+    to_real,
+    to_server,
+    to_vip,
+    udp,
+)
+from tests.packet.network import Network
+
+
+def key(family: int, protocol: str) -> str:
+    """The service's key."""
+    return f"{at(net.VIP[family], 80)}/{protocol}"
+
+
+def coarse_ns() -> int:
+    """Return the time by the clock that the programs look at, which moves once a tick (CLOCK_MONOTONIC_COARSE)."""
+    return time.clock_gettime_ns(6)
+
+
+def until(condition: Callable[[], bool], what: str) -> None:
+    """Wait for *condition*; *what* is said if it never comes."""
+    deadline = time.monotonic() + 20
+    while not condition():
+        assert time.monotonic() < deadline, what
+        time.sleep(0.01)
+
+
+def test_a_server_of_weight_zero_takes_no_new_flow(director: Director, hook: str, family: int, protocol: str) -> None:
+    """Flows it has go on; new ones go elsewhere."""
+    director.serve(family, protocol)
+    director.packet(packet_of(protocol, to_vip(family)), hook)
+    director.service(key(family, protocol), f"{real(family)} nat w=0", f"{real(family, 'nat', 2)} nat w=1")
+    for port in range(5000, 5004):
+        out = director.packet(packet_of(protocol, to_vip(family, port)), hook)
+        assert out.packet == packet_of(protocol, to_real(family, 2, port), ttl=63, link=to_server(2))
+    out = director.packet(packet_of(protocol, to_vip(family), "A"), hook)
+    assert out.packet == packet_of(protocol, to_real(family), "A", ttl=63, link=to_server(1))
+
+
+@pytest.mark.parametrize("forward", ["nat", "route", "ipip"])
+def test_packets_of_a_deleted_server_are_dropped(
+    director: Director, hook: str, family: int, protocol: str, forward: str
+) -> None:
+    """Its flows wait, counted, for the server to come back; no other server gets their packets."""
+    first, second = (f"{real(family, forward, n)} {forward}" for n in (1, 2))
+    director.serve(family, protocol, forward)
+    director.packet(packet_of(protocol, to_vip(family)), hook)
+    director.service(key(family, protocol), second)
+    assert director.packet(packet_of(protocol, to_vip(family), "A"), hook).verdict is DROP
+    assert director.drops() == {"server_gone": 1}
+    assert director.live() == 1
+    director.service(key(family, protocol), second, first)
+    assert director.packet(packet_of(protocol, to_vip(family), "A"), hook).verdict is SENT
+    assert director.drops() == {"server_gone": 1}
+
+
+def test_flows_outlive_their_service(director: Director, hook: str, family: int, protocol: str) -> None:
+    """A deleted service opens no flow, but both directions of its old ones are forwarded."""
+    director.serve(family, protocol)
+    director.packet(packet_of(protocol, to_vip(family)), hook)
+    director.delete_service(key(family, protocol))
+    out = director.packet(packet_of(protocol, to_vip(family), "A"), hook)
+    assert out.packet == packet_of(protocol, to_real(family), "A", ttl=63, link=to_server(1))
+    out = director.packet(packet_of(protocol, from_real(family), "A", link=from_server(1)), hook)
+    assert out.packet == packet_of(protocol, from_vip(family), "A", ttl=63, link=TO_CLIENT)
+    fresh = packet_of(protocol, to_vip(family, 4001))
+    out = director.packet(fresh, hook)
+    assert (out.verdict, out.packet) == (PASS, fresh)
+
+
+def test_a_service_without_servers_opens_no_flow(director: Director, hook: str, family: int) -> None:
+    """XDP leaves the answer to TC, which refuses by ICMP (see test_icmp_sent.py)."""
+    director.service(key(family, "tcp"))
+    out = director.packet(tcp(to_vip(family), "S"), hook)
+    assert out.verdict is (PASS if hook == "xdp" else SENT)
+    assert director.flows() == []
+    assert director.live() == 0
+
+
+@pytest.mark.parametrize("end", [["FA", "A"], ["R"]])
+def test_a_syn_on_a_finished_flow_is_scheduled_anew(director: Director, hook: str, family: int, end: list[str]) -> None:
+    """In TIME_WAIT or CLOSE the client may use its port again, and gets the next server (conn_reuse_mode 1)."""
+    director.service(key(family, "tcp"), f"{real(family)} nat", f"{real(family, 'nat', 2)} nat")
+    for who, flags in ((">", "S"), ("<", "SA"), (">", "A"), ("<", "FA"), *((">", flags) for flags in end)):
+        if who == ">":
+            director.packet(tcp(to_vip(family), flags), hook)
+        else:
+            director.packet(tcp(from_real(family, 2), flags, link=from_server(2)), hook)
+    assert director.states()[0] in ("TIME_WAIT", "CLOSE")
+    assert director.load(real(family, "nat", 2)) == (0, 1)
+    out = director.packet(tcp(to_vip(family), "S"), hook)
+    assert out.packet == tcp(to_real(family), "S", ttl=63, link=to_server(1))
+    assert director.states() == ["SYN_RECV"]
+    assert director.load(real(family, "nat", 2)) == (0, 0)
+    assert director.load(real(family)) == (1, 0)
+    assert director.live() == 1
+
+
+def test_a_syn_on_a_living_flow_is_not(director: Director, hook: str, family: int) -> None:
+    """A retransmitted SYN, or one in the middle, follows its flow."""
+    director.service(key(family, "tcp"), f"{real(family)} nat", f"{real(family, 'nat', 2)} nat")
+    for flags in ("S", "S", "A", "S"):
+        out = director.packet(tcp(to_vip(family), flags), hook)
+        assert out.packet == tcp(to_real(family, 2), flags, ttl=63, link=to_server(2))
+    assert director.stats(real(family, "nat", 2))[0] == 1
+
+
+def test_an_idle_flow_is_gone_at_once(director: Director, hook: str, family: int, protocol: str) -> None:
+    """A packet of a flow past its time is one without a flow, whether or not the timer was there before."""
+    director.configure(idle_s={"SYN_RECV": 0.02, "UDP": 0.02})
+    director.service(key(family, protocol), f"{real(family)} nat", f"{real(family, 'nat', 2)} nat")
+    director.packet(packet_of(protocol, to_vip(family)), hook)
+    end = director.flows()[0].seen_ns + 20_000_000
+    until(lambda: coarse_ns() > end, "the clock stands still")
+    reply = packet_of(protocol, from_real(family, 2), "SA", link=from_server(2))
+    out = director.packet(reply, hook)
+    assert (out.verdict, out.packet) == (PASS, reply)
+    assert director.live() == 0
+    assert director.load(real(family, "nat", 2)) == (0, 0)
+    out = director.packet(packet_of(protocol, to_vip(family)), hook)
+    assert out.packet == packet_of(protocol, to_real(family), ttl=63, link=to_server(1))
+    assert director.counters()["flow_expired"] == 1
+
+
+def test_packets_keep_a_flow_alive(director: Director, hook: str, family: int, protocol: str) -> None:
+    """The time counts from the last packet, of either direction, not from the first."""
+    director.serve(family, protocol)
+    director.packet(packet_of(protocol, to_vip(family)), hook)
+    for frame in (
+        packet_of(protocol, from_real(family), "A", link=from_server(1)),
+        packet_of(protocol, to_vip(family), "A"),
+    ):
+        before = director.flows()[0].seen_ns
+        until(lambda before=before: coarse_ns() > before, "the clock stands still")
+        director.packet(frame, hook)
+        assert director.flows()[0].seen_ns > before
+
+
+def test_a_full_table_harms_no_flow_and_serves_new_ones(
+    director: Director, hook: str, family: int, protocol: str
+) -> None:
+    """The fifth flow of a table of four goes, statelessly, always to one server, and its replies come back."""
+    director.configure(max_flows=4)
+    servers = [f"{real(family, 'nat', n)} nat" for n in (1, 2, 3)]
+    director.service(key(family, protocol), *servers)
+    for port in range(4000, 4004):
+        director.packet(packet_of(protocol, to_vip(family, port)), hook)
+    before = director.flows()
+    for port in range(5000, 5020):
+        out = director.packet(packet_of(protocol, to_vip(family, port)), hook)
+        number = out.packet[5]
+        assert out.packet == packet_of(protocol, to_real(family, number, port), ttl=63, link=to_server(number))
+        for flags in ("A", "PA", "FA"):
+            out = director.packet(packet_of(protocol, to_vip(family, port), flags), hook)
+            assert out.packet == packet_of(
+                protocol, to_real(family, number, port), flags, ttl=63, link=to_server(number)
+            )
+        reply = packet_of(protocol, from_real(family, number, port), "A", link=from_server(number))
+        out = director.packet(reply, hook)
+        assert out.packet == packet_of(protocol, from_vip(family, port), "A", ttl=63, link=TO_CLIENT)
+    assert director.flows() == before
+    assert director.live() == 4
+    assert director.drops() == {}
+    # Every packet of UDP may be a flow's first, and of TCP only a SYN.
+    assert director.counters()["flow_full"] == (20 if protocol == "tcp" else 80)
+    assert director.counters()["stateless"] == 100
+    for number in (1, 2, 3):
+        conns, packets, replies, _, _ = director.stats(real(family, "nat", number))
+        mine = sum(flow.server == net.server(family, number) for flow in before)
+        assert replies > 0
+        assert packets == mine + 4 * replies
+        assert conns == mine + replies * (1 if protocol == "tcp" else 4)
+    for port in range(4000, 4004):
+        assert director.packet(packet_of(protocol, to_vip(family, port), "A"), hook).verdict is SENT
+    assert director.counters()["stateless"] == 100
+
+
+def test_a_full_table_does_not_make_replies_of_strangers(director: Director, hook: str, family: int) -> None:
+    """In an overflow a packet from a service port of the server that was not the client's choice passes."""
+    director.configure(max_flows=1)
+    director.service(key(family, "udp"), *(f"{real(family, 'nat', n)} nat" for n in (1, 2, 3)))
+    for port in (4000, 4001):
+        director.packet(udp(to_vip(family, port)), hook)
+    served = director.packet(udp(to_vip(family, 4002)), hook).packet[5]
+    other = next(n for n in (1, 2, 3) if n != served)
+    stray = udp(from_real(family, other, 4002), link=from_server(other))
+    out = director.packet(stray, hook)
+    assert (out.verdict, out.packet) == (PASS, stray)
+
+
+def test_a_slot_is_used_again(director: Director, hook: str, family: int) -> None:
+    """Flows that end make room: four slots serve two hundred flows one after another."""
+    director.configure(max_flows=4)
+    director.serve(family, "tcp")
+    for _ in range(50):
+        for port in range(4000, 4004):
+            director.packet(tcp(to_vip(family, port), "S"), hook)
+            director.packet(tcp(to_vip(family, port), "R"), hook)
+            director.packet(tcp(from_real(family, 1, port), "R", link=from_server(1)), hook)
+        assert director.states() == ["CLOSE"] * 4
+        assert director.load(real(family)) == (0, 4)
+    assert director.counters()["flow_opened"] == 200
+    assert director.counters()["flow_expired"] == 196
+    assert "flow_full" not in director.counters()
+    assert director.index_size() == 8
+
+
+def test_flows_of_one_client_port_to_two_services_are_two(director: Director, hook: str, family: int) -> None:
+    """TCP and UDP, and two ports of one address, do not share flows."""
+    address = at(net.VIP[family], 0)[:-1]
+    director.service(f"{address}80/tcp", f"{real(family)} nat")
+    director.service(f"{address}80/udp", f"{real(family, 'nat', 2)} nat")
+    director.service(f"{address}81/tcp", f"{real(family, 'nat', 3)} nat")
+    assert director.packet(tcp(to_vip(family), "S"), hook).packet[5] == 1
+    assert director.packet(udp(to_vip(family)), hook).packet[5] == 2
+    assert director.packet(tcp(to_vip(family)[:-1] + "1", "S"), hook).packet[5] == 3
+    assert director.live() == 3
+
+
+@pytest.fixture
+def swept(network: Network) -> Iterator[Director]:
+    """A director of its own, whose expiry timer runs until its maps are gone."""
+    with network.inside():
+        director, loaded = Director.loaded()
+        director.sweep()
+        yield director
+        loaded.close()
+
+
+def test_the_timer_ends_idle_flows(swept: Director, family: int) -> None:
+    """Without a packet more, idle flows leave the table and the servers' loads return to 0; busy ones stay."""
+    swept.configure(idle_s={"SYN_RECV": 0.05, "CLOSE": 0.05, "UDP": 0.05})
+    swept.serve(family, "tcp")
+    swept.serve(family, "udp")
+    for port in range(4000, 4020):
+        swept.packet(tcp(to_vip(family, port), "S"))
+        swept.packet(udp(to_vip(family, port)))
+        if port % 2:
+            swept.packet(tcp(to_vip(family, port), "A"))
+        if port % 4 == 3:
+            swept.packet(tcp(to_vip(family, port), "R"))
+    until(lambda: swept.live() == 5, "flows that were idle for too long stayed")
+    assert swept.states() == ["ESTABLISHED"] * 5
+    assert [f.client[1] % 4 for f in swept.flows()] == [1] * 5
+    assert swept.load(real(family)) == (5, 0)
+    assert swept.counters()["flow_expired"] == 35
+    assert swept.index_size() == 10
+
+
+def test_arming_the_timer_again_keeps_it_going(swept: Director) -> None:
+    """A second start hands the running timer to its own program."""
+    for _ in range(3):
+        swept.sweep()
+        before = swept.counters().get("sweeps", 0)
+        until(lambda before=before: swept.counters().get("sweeps", 0) > before + 1, "the timer stands still")
