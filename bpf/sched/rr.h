@@ -3,9 +3,8 @@
  * rr: round robin.
  *
  * Take the next server with a weight, beginning behind the place of the last
- * choice and, past the last place, again at the first, up to and including
- * the last choice itself.  How large a weight is does not matter.  (After
- * ip_vs_rr.c.)
+ * choice and, past the last place, again at the first.  The last choice itself
+ * comes last.  How large a weight is does not matter.  (After ip_vs_rr.c.)
  */
 #ifndef XLVS_SCHED_RR_H
 #define XLVS_SCHED_RR_H
@@ -25,7 +24,7 @@ static __always_inline __u32 xlvs_rr(const struct xlvs_service *svc)
 
 		found = xlvs_find(svc->block, from, svc->n, 1);
 		if (found == XLVS_NOWHERE)
-			found = xlvs_find(svc->block, 0, from < svc->n ? from : svc->n, 1);
+			found = xlvs_find(svc->block, 0, svc->n, 1);
 		if (found == XLVS_NOWHERE)
 			break;
 		if (__sync_val_compare_and_swap(state, old, found >> 32) == old)

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * A look along the slots of a service, newest server first: what the
- * schedulers without a table have in common.
+ * schedulers without a table have in common.  Slots behind the last server
+ * have weight 0, as have those of servers that take no new flows.
  *
  * The inner loop is a plain one over the slots of a block, the outer one
- * bpf_loop over blocks: half the price of bpf_loop over servers, and the
+ * bpf_loop over blocks: a third of the price of bpf_loop over servers, and the
  * verifier sees 16 slots, not 1024.  The global functions are verified once,
  * on their own, wherever they are called from.
  */
@@ -29,7 +30,6 @@ static __always_inline __u32 blocks_of(__u32 n)
 struct find {
 	__u32 block;
 	__u32 from;
-	__u32 to;
 	__u32 weight;
 	__u64 found;		/* place << 32 | server */
 };
@@ -46,11 +46,7 @@ static long find_in_block(__u32 i, struct find *f)
 	if (!block)
 		return 1;
 	for (j = 0; j < XLVS_SLOTS_PER_BLOCK; j++, place++) {
-		if (place < f->from)
-			continue;
-		if (place >= f->to)
-			return 1;
-		if (block->slot[j].weight >= f->weight) {
+		if (place >= f->from && block->slot[j].weight >= f->weight) {
 			f->found = (__u64)place << 32 | block->slot[j].server;
 			return 1;
 		}
@@ -58,19 +54,18 @@ static long find_in_block(__u32 i, struct find *f)
 	return 0;
 }
 
-/* The first server of at least this weight at a place in [from, to), as place << 32 | server; or XLVS_NOWHERE. */
-__noinline __u64 xlvs_find(__u32 block, __u32 from, __u32 to, __u32 weight)
+/* The first server of at least this weight (not 0) from this place on, as place << 32 | server; or XLVS_NOWHERE. */
+__noinline __u64 xlvs_find(__u32 block, __u32 from, __u32 n, __u32 weight)
 {
 	struct find f = {
 		.block = block,
 		.from = from,
-		.to = to,
 		.weight = weight,
 		.found = XLVS_NOWHERE,
 	};
 
-	if (from < to)
-		bpf_loop(blocks_of(to) - from / XLVS_SLOTS_PER_BLOCK, find_in_block, &f, 0);
+	if (from < n)
+		bpf_loop(blocks_of(n) - from / XLVS_SLOTS_PER_BLOCK, find_in_block, &f, 0);
 	return f.found;
 }
 
@@ -95,7 +90,7 @@ static __always_inline long least_in(__u32 i, struct least *l, int weighted)
 		const struct xlvs_slot *slot = &block->slot[j];
 		const struct xlvs_load *load;
 
-		if (!slot->weight)	/* nor have the slots behind the last server any */
+		if (!slot->weight)
 			continue;
 		load = bpf_map_lookup_elem(&loads, &slot->server);
 		if (!load)
