@@ -9,13 +9,16 @@ what others attached there.
 from __future__ import annotations
 
 import contextlib
+import ipaddress
 from collections.abc import Iterable
 
 from pyroute2 import IPRoute
 from pyroute2.netlink.exceptions import NetlinkError
 
-from xlvs.dataplane import OBJECTS, Loader
+from xlvs.dataplane import OBJECTS, Loader, _abi, pack_addr
 from xlvs.errors import HostError
+
+Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 PROGRAM = "xlvs_decap"
 INGRESS = 0xFFFFFFF2  # TC_H_CLSACT, TC_H_MIN_INGRESS: include/uapi/linux/pkt_sched.h
@@ -24,34 +27,22 @@ PRIORITY = 0x786C  # ours alone, so that attaching again replaces and detaching 
 HANDLE = 1
 ETH_P_ALL = 0x0003
 
-SIZES = dict.fromkeys(
-    (
-        "services",
-        "slots",
-        "servers",
-        "loads",
-        "sched_state",
-        "tables",
-        "service_stats",
-        "server_stats",
-        "flow_index",
-        "flows",
-        "flow_free",
-        "addrs",
-        "interfaces",
-    ),
-    1,
+UNUSED = (
+    "services slots servers loads sched_state tables service_stats server_stats flow_index flows flow_free interfaces"
 )
-"""The program shares its object with the director's and uses none of the director's tables."""
+"""Maps of the director: the program shares its object with them, and they need not have their size here."""
 
 
-def attach(names: Iterable[str], made: list[str]) -> None:
-    """Put the program on the ingress of each interface, adding those that had no `clsact` before to *made*.
+def attach(names: Iterable[str], vips: Iterable[Address], made: list[str]) -> None:
+    """Unwrap what arrives at each interface for one of *vips*, in place of what `attach` put there before.
 
-    Raises `HostError` when the program cannot be loaded or attached.
+    Adds interfaces that had no `clsact` to *made*.  Raises `HostError` when
+    the program cannot be loaded or attached.
     """
-    loaded = Loader([OBJECTS / "tc.bpf.o"], sizes=SIZES).load(programs={PROGRAM})
+    loaded = Loader([OBJECTS / "tc.bpf.o"], sizes=dict.fromkeys(UNUSED.split(), 1)).load(programs={PROGRAM})
     try:
+        for vip in vips:
+            loaded.maps["addrs"].put(pack_addr(vip), _abi.ADDR_VIP)
         with IPRoute() as route:
             for name in names:
                 index = _index(route, name)

@@ -56,9 +56,11 @@ class Record:
     sysctls: dict[str, str] = field(default_factory=dict)
     clsacts: list[str] = field(default_factory=list)
 
-    def tunnels(self) -> set[str]:
-        """Return the interfaces that must decapsulate."""
-        return {name for vip in self.vips.values() if vip.forward == "ipip" for name in vip.interfaces}
+    def tunnels(self) -> tuple[set[str], list[Address]]:
+        """Return the interfaces that must decapsulate, and for which addresses."""
+        tunnelled = {address: vip for address, vip in self.vips.items() if vip.forward == "ipip"}
+        names = {name for vip in tunnelled.values() for name in vip.interfaces}
+        return names, [ipaddress.ip_address(address) for address in tunnelled]
 
 
 def required_sysctls(vips: Mapping[str, Vip], original: Callable[[str], int]) -> dict[str, int]:
@@ -133,8 +135,9 @@ def _settle(record: Record, left: set[str]) -> None:
     _save(record)  # the old values are on disk before the new ones are in force
     for path, value in wanted.items():
         (SYSCTLS / path).write_text(str(value))
-    if tunnels := record.tunnels():
-        decap.attach(sorted(tunnels), record.clsacts)
+    tunnels, addresses = record.tunnels()
+    if tunnels:
+        decap.attach(sorted(tunnels), addresses, record.clsacts)
     if idle := left - tunnels:
         decap.detach(sorted(idle), record.clsacts)
         record.clsacts = [name for name in record.clsacts if name not in idle]

@@ -37,6 +37,8 @@ class Job:
     requests: int
     concurrency: int = 16
     timeout_s: float = 5.0
+    give_up: int = 64
+    """Errors after which the rest is not sent any more."""
 
 
 @dataclass(slots=True)
@@ -82,6 +84,8 @@ async def run(job: Job, result: Result) -> None:
 async def _worker(job: Job, numbers: Iterator[int], result: Result) -> None:
     ask = _http if job.protocol == "tcp" else _datagram
     for number in numbers:
+        if result.errors.total() >= job.give_up:
+            return
         source = job.sources[number % len(job.sources)]
         start = time.perf_counter()
         try:
