@@ -15,6 +15,7 @@ class Lock:
     """The lock of one instance; raises `HostError` if another process has it."""
 
     def __init__(self, paths: Paths) -> None:
+        self._path = paths.lock
         try:
             paths.run.mkdir(parents=True, exist_ok=True, mode=0o755)
             self._fd = os.open(paths.lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -36,6 +37,8 @@ class Lock:
     def __exit__(
         self, kind: type[BaseException] | None, err: BaseException | None, trace: TracebackType | None
     ) -> None:
+        if not os.fstat(self._fd).st_size:  # never signed: nothing of this instance was begun
+            self._path.unlink(missing_ok=True)
         os.close(self._fd)
 
     def sign(self) -> None:

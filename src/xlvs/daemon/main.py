@@ -34,10 +34,11 @@ from xlvs.daemon.routes import Routes
 from xlvs.daemon.server import Server
 from xlvs.daemon.stats import SAMPLE_S
 from xlvs.daemon.store import Store
-from xlvs.dataplane import OBJECTS, Loaded, Loader, LoadError, probe
+from xlvs.dataplane import OBJECTS, Loaded, Loader, LoadError, bpffs, probe
 from xlvs.dataplane import _abi as abi
 from xlvs.errors import HostError, XlvsError
 
+PROGRAMS = ("xlvs_xdp", "xlvs_in", "xlvs_lo", "xlvs_sweep")
 ICMP_PER_SECOND = 1000
 COLLECT_S = 5
 PROBE_S = 20
@@ -202,7 +203,8 @@ def _load(paths: Paths, options: argparse.Namespace) -> Loaded:
             raise HostError(f"--flows {options.flows} is outside 1..{1 << 26}")
         sizes = {"flows": options.flows, "flow_index": 2 * options.flows, "flow_free": options.flows}
     try:
-        return Loader([OBJECTS / "xdp.bpf.o", OBJECTS / "tc.bpf.o"], sizes=sizes).load(paths.bpffs)
+        loader = Loader([OBJECTS / "xdp.bpf.o", OBJECTS / "tc.bpf.o"], sizes=sizes)
+        return loader.load(paths.bpffs, programs=PROGRAMS)
     except FileNotFoundError as err:
         raise HostError(
             f"the compiled programs are missing ({err.filename}); install xlvs anew, or run ./dev build"
@@ -218,13 +220,18 @@ def _start(options: argparse.Namespace) -> None:
         raise HostError("xlvs daemon loads BPF programs, so it must run as root")
     probe.require_bpf()
     with Lock(paths) as lock:
-        netns.prepare_bpffs(paths.bpffs)
-        if options.netns:
-            netns.enter(options.netns)
-        _refuse_other_namespace(paths)
-        lock.sign()
-        loaded = _load(paths, options)
-        asyncio.run(_run(paths, options, loaded))
+        mounted = netns.prepare_bpffs(paths.bpffs)
+        try:
+            if options.netns:
+                netns.enter(options.netns)
+            _refuse_other_namespace(paths)
+            loaded = _load(paths, options)
+            lock.sign()
+            asyncio.run(_run(paths, options, loaded))
+        except XlvsError:
+            if mounted:  # by us, just now: what could not be begun leaves nothing behind
+                bpffs.purge(paths.bpffs)
+            raise
 
 
 async def _run(paths: Paths, options: argparse.Namespace, loaded: Loaded) -> None:

@@ -60,8 +60,8 @@ def _netns_path(netns: str) -> Path:
     return Path(netns) if "/" in netns else Path("/run/netns") / netns
 
 
-def prepare_bpffs(path: Path) -> None:
-    """See to a bpffs at *path* that outlives this process; raises `HostError`."""
+def prepare_bpffs(path: Path) -> bool:
+    """See to a bpffs at *path* that outlives this process; return whether it was missing.  Raises `HostError`."""
     here, outside = _mounts("self"), _mounts("1")
     # A copied mount namespace numbers its mounts anew, so another number of "/" tells that ours is private.
     # (/proc/1/ns/mnt would say the same, but needs ptrace rights over pid 1.)
@@ -72,7 +72,9 @@ def prepare_bpffs(path: Path) -> None:
             f"die with it: use `xlvs daemon --netns NAME`, or first run, outside of it, "
             f"`mkdir -p {path} && mount -t bpf bpf {path}`"
         )
+    missing = not bpffs.is_mounted(path)
     bpffs.mount(path)
+    return missing
 
 
 class _Mount(NamedTuple):
