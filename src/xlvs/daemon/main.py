@@ -203,7 +203,8 @@ def _load(paths: Paths, options: argparse.Namespace) -> Loaded:
             raise HostError(f"--flows {options.flows} is outside 1..{1 << 26}")
         sizes = {"flows": options.flows, "flow_index": 2 * options.flows, "flow_free": options.flows}
     try:
-        loader = Loader([OBJECTS / "xdp.bpf.o", OBJECTS / "tc.bpf.o"], sizes=sizes)
+        constants = {"l4_csum_v6": probe.BPF_F_IPV6 if probe.has_csum_ipv6() else 0}
+        loader = Loader([OBJECTS / "xdp.bpf.o", OBJECTS / "tc.bpf.o"], sizes=sizes, constants=constants)
         return loader.load(paths.bpffs, programs=PROGRAMS)
     except FileNotFoundError as err:
         raise HostError(
