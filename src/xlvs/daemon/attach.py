@@ -12,10 +12,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from xlvs.daemon.interfaces import Choice, Wish, can_redirect_to, choose, hands_partial_checksums
+from xlvs.daemon.host.interfaces import Choice, Wish, can_redirect_to, choose, hands_partial_checksums
+from xlvs.daemon.host.netlink import Link, Netlink
 from xlvs.daemon.kernel import Kernel
 from xlvs.daemon.log import log
-from xlvs.daemon.netlink import Link, Netlink
 from xlvs.dataplane import _abi as abi
 from xlvs.dataplane import links as hooks
 from xlvs.dataplane import syscalls

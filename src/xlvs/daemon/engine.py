@@ -12,9 +12,9 @@ from collections.abc import Iterable
 import numpy as np
 
 from xlvs.daemon import store as disk
+from xlvs.daemon.host.routes import Routes
 from xlvs.daemon.kernel import Kernel
 from xlvs.daemon.log import log
-from xlvs.daemon.routes import Routes
 from xlvs.daemon.stats import Counters
 from xlvs.errors import XlvsError
 from xlvs.model import Server, Service, ServiceKey, State

@@ -6,7 +6,7 @@ import fcntl
 import os
 from types import TracebackType
 
-from xlvs.daemon import netns
+from xlvs.daemon.host import netns
 from xlvs.daemon.paths import Paths
 from xlvs.errors import HostError
 

@@ -19,18 +19,18 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from xlvs.daemon import advice, netns, sysctls
 from xlvs.daemon.attach import Attachments, live_links
 from xlvs.daemon.engine import Engine
-from xlvs.daemon.interfaces import Wish
+from xlvs.daemon.host import advice, netns, sysctls
+from xlvs.daemon.host.interfaces import Wish
+from xlvs.daemon.host.netlink import Monitor, Netlink
+from xlvs.daemon.host.routes import Routes
 from xlvs.daemon.kernel import Kernel
 from xlvs.daemon.lock import Lock
 from xlvs.daemon.log import log
-from xlvs.daemon.netlink import Monitor, Netlink
 from xlvs.daemon.ops import Ops
 from xlvs.daemon.paths import Paths
 from xlvs.daemon.purge import purge
-from xlvs.daemon.routes import Routes
 from xlvs.daemon.server import Server
 from xlvs.daemon.stats import SAMPLE_S
 from xlvs.daemon.store import Store

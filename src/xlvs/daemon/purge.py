@@ -5,9 +5,9 @@ from __future__ import annotations
 import contextlib
 import shutil
 
-from xlvs.daemon import netns, sysctls
+from xlvs.daemon.host import netns, sysctls
+from xlvs.daemon.host.netlink import Netlink
 from xlvs.daemon.lock import Lock
-from xlvs.daemon.netlink import Netlink
 from xlvs.daemon.paths import Paths
 from xlvs.dataplane import bpffs, links, probe
 from xlvs.dataplane.bpffs import pin_name

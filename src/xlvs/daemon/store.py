@@ -18,6 +18,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from xlvs.daemon.host.files import sync_directory, write_whole
 from xlvs.daemon.paths import Paths
 from xlvs.errors import HostError, XlvsError
 from xlvs.model import ServiceKey, State
@@ -101,7 +102,7 @@ class Store:
             write_whole(self._paths.state, text)
             self.close()
             self._journal = os.open(self._paths.journal, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-            _sync_directory(self._paths.state_dir)
+            sync_directory(self._paths.state_dir)
         self._size, self._limit = 0, max(_MIN_JOURNAL, len(text))
 
     def append(self, record: dict[str, Any]) -> None:
@@ -146,18 +147,6 @@ def put_baselines(baselines: Baselines) -> dict[str, Any]:
     return {"baselines": baselines.to_json()}
 
 
-def write_whole(path: Path, text: str) -> None:
-    """Replace *path* by *text* at once: a reader, or the next boot, finds the old or the new content."""
-    temporary = path.with_name(path.name + ".new")
-    fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-    with os.fdopen(fd, "w") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.rename(path)
-    _sync_directory(path.parent)
-
-
 def _service_json(service: Service, last_weights: LastWeights) -> dict[str, Any]:
     """Return a service's JSON form; drained servers' last weights go along, for the scheduler mh needs them."""
     drained = [(s, (service.key, s.address, s.port)) for s in service.servers if not s.weight]
@@ -188,14 +177,6 @@ def _replay(path: Path, kept: Kept) -> None:
             except (ValueError, TypeError, KeyError, XlvsError):
                 break
     kept.state = replace(kept.state, services=services)
-
-
-def _sync_directory(path: Path) -> None:
-    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
 
 
 @contextlib.contextmanager

@@ -27,7 +27,7 @@ from pyroute2.netlink.rtnl.marshal import MarshalRtnl
 from pyroute2.netlink.rtnl.ndmsg import ndmsg
 from pyroute2.netlink.rtnl.rtmsg import rtmsg
 
-from xlvs.daemon import netdev
+from xlvs.daemon.host import netdev
 from xlvs.model.server import Address
 
 _NLMSG_ERROR, _NLMSG_DONE = 2, 3

@@ -13,8 +13,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from xlvs.daemon.netdev import XDP_BASIC, XDP_NDO_XMIT
-from xlvs.daemon.netlink import Link
+from xlvs.daemon.host.netdev import XDP_BASIC, XDP_NDO_XMIT
+from xlvs.daemon.host.netlink import Link
 from xlvs.errors import InvalidError
 
 HOOKS = ("auto", "xdp", "tc", "none")

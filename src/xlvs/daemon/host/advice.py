@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
-from xlvs.daemon.routes import Routes
+from xlvs.daemon.host.routes import Routes
 from xlvs.model import State
 from xlvs.model.server import Address
 

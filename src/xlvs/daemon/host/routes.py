@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterable
 
-from xlvs.daemon.netlink import ROUTE_LOCAL, ROUTE_UNICAST, Netlink, Route
+from xlvs.daemon.host.netlink import ROUTE_LOCAL, ROUTE_UNICAST, Netlink, Route
 from xlvs.model.server import Address
 
 GLOBAL_SCOPE = 0

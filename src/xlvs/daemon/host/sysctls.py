@@ -10,8 +10,8 @@ import contextlib
 import json
 from pathlib import Path
 
-from xlvs.daemon import netns
-from xlvs.daemon.store import write_whole
+from xlvs.daemon.host import netns
+from xlvs.daemon.host.files import write_whole
 from xlvs.errors import HostError
 
 _ROOT = Path("/proc/sys")
