@@ -95,7 +95,7 @@ static __always_inline __u64 settle_quote(struct pkt *p, struct xlvs_scratch *s,
 	for (ip = 0, i = 0; i < 128 && i * 2 < l4; i++)
 		ip += ((__u16 *)s->bytes)[i];
 	rest = csum_fold(sum + (__u16)~csum_fold(ip) + (__u16)~*check);
-	*check = (__u16)~rest * 32768u % 65535u;
+	*check = 65535u - (__u32)rest * 32768u % 65535u;	/* 0xffff rather than 0, as skb_checksum_help writes it */
 	return scratch_sum(s);
 }
 
