@@ -287,6 +287,20 @@ def test_a_partial_checksum_in_the_quote_is_settled(director: Director, family: 
         assert (0xFFFF - sums.ones_sum(out.packet[start:]) or 0xFFFF).to_bytes(2, "big") == have
 
 
+def test_a_settled_checksum_is_never_zero(director: Director, family: int) -> None:
+    """A sum that is completed to nothing is written 0xffff by the kernel, so that is what settles it."""
+    director.service(f"{at(net.VIP[family], 80)}/udp")
+    sent = udp(to_vip(family), bytes(2))
+    start = sums.transport(sent)[0]
+    payload = 0xFFFF - sums.ones_sum(sums.set_check(sent, 0)[start:])
+    sent = sums.partial(udp(to_vip(family), payload.to_bytes(2, "big")))
+    assert sums.ones_sum(sums.set_check(sent, 0)[start:]) == 0xFFFF
+    out = director.packet(sent)
+    field = start + HEADER[family] + 8 + 6
+    assert out.packet[field : field + 2] == b"\xff\xff"
+    assert sums.is_right(out.packet)
+
+
 def test_an_extension_header_is_quoted(director: Director) -> None:
     """The quote begins with the IPv6 header, whatever follows it."""
     director.serve(6, "udp")
