@@ -9,7 +9,7 @@ from xlvs.plan.layout import Layout, Limits
 
 
 class FakeMaps:
-    """What the real maps would hold; `loads` are the flows that a test says a server has."""
+    """What the real maps would hold; `flows` are the flows that a test says a server has."""
 
     def __init__(self, services: int = 64, servers: int = 256, blocks: int = 64) -> None:
         self.limits = Limits(services, servers, blocks)
@@ -20,7 +20,7 @@ class FakeMaps:
         self.states: dict[int, tuple[int, int]] = {}
         self.addresses: dict[Address, int] = {}
         self.nat_servers: dict[w.NatKey, int] = {}
-        self.loads: dict[int, int] = {}
+        self.flows: dict[int, int] = {}
 
     def write(self, write: w.Write) -> None:
         """Make one write."""
@@ -33,7 +33,7 @@ class FakeMaps:
                 assert number < self.limits.servers
                 self.servers[number] = row
             case w.DropServer(number):
-                assert not self.loads.get(number)
+                assert not self.flows.get(number)
                 del self.servers[number]
             case w.PutNatServer(key, number):
                 self.nat_servers[key] = number
@@ -80,7 +80,7 @@ class FakeMaps:
                 table = self.tables[row.index]
                 assert len(table) == row.table_size
                 assert set(table) <= {number for number, _ in row.slots} | {0xFFFFFFFF}
-        for number, flows in self.loads.items():
+        for number, flows in self.flows.items():
             if flows:
                 assert self.addresses[self.servers[number].key.address] & w.ADDRESS_VIP
 

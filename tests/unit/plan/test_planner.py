@@ -66,7 +66,7 @@ class Director:
 
     def collect(self) -> list[w.Write]:
         """Collect garbage, as the daemon does from time to time."""
-        busy = {number for number, flows in self.maps.loads.items() if flows}
+        busy = {number for number, flows in self.maps.flows.items() if flows}
         writes = self.make(plan_garbage(self.layout, busy))
         return [*writes, *self.make(plan_addresses(self.layout, busy))]
 
@@ -125,7 +125,7 @@ def test_a_server_keeps_its_number_while_it_has_flows(director: Director) -> Non
     """Deleted with flows and added again, a server is the same number with the same flows."""
     director.put(web(server(1), server(2)))
     number = director.number(1)
-    director.maps.loads[number] = 3
+    director.maps.flows[number] = 3
     director.put(web(server(2)))
     assert not director.maps.servers[number].live
     director.collect()
@@ -148,12 +148,12 @@ def test_a_deleted_service_keeps_its_flows(director: Director) -> None:
     """The servers of a deleted service stay live, and its address watched, until their flows are gone."""
     director.put(web(server(1)))
     number = director.number(1)
-    director.maps.loads[number] = 1
+    director.maps.flows[number] = 1
     director.delete(WEB)
     director.collect()
     assert director.maps.servers[number].live
     assert director.maps.addresses[VIP] == w.ADDRESS_VIP
-    director.maps.loads[number] = 0
+    director.maps.flows[number] = 0
     director.collect()
     assert director.maps.servers == {}
     assert director.maps.addresses == {}
@@ -164,7 +164,7 @@ def test_a_service_that_comes_back_has_its_old_id(director: Director) -> None:
     """While flows of a deleted service are left its id is not given to another one."""
     director.put(web(server(1)))
     first = director.maps.services[WEB].id
-    director.maps.loads[director.number(1)] = 1
+    director.maps.flows[director.number(1)] = 1
     director.delete(WEB)
     director.put(Service(DNS))
     assert director.maps.services[DNS].id != first
@@ -196,11 +196,11 @@ def test_flows_keep_the_address_of_their_old_forwarding_method(director: Directo
     """A server that was nat is watched for replies until the flows it had then are gone."""
     address = ipaddress.ip_address("10.0.0.1")
     director.put(web(server(1)))
-    director.maps.loads[director.number(1)] = 1
+    director.maps.flows[director.number(1)] = 1
     director.put(web(server(1, forward="route")))
     director.collect()
     assert director.maps.addresses[address] & w.ADDRESS_SERVER
-    director.maps.loads.clear()
+    director.maps.flows.clear()
     director.collect()
     assert address not in director.maps.addresses
 
@@ -296,7 +296,7 @@ def test_any_sequence_of_changes_leaves_the_maps_whole(steps: list[Service | dic
             for key in list(director.layout.services):
                 director.delete(key)
         else:
-            director.maps.loads = {n: flows for n, flows in step.items() if n in director.maps.servers}
+            director.maps.flows = {n: flows for n, flows in step.items() if n in director.maps.servers}
         director.collect()
 
 

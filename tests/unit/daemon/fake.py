@@ -1,0 +1,79 @@
+"""A kernel in memory and a road map in memory: what the engine needs of the host, without root."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+
+from tests.unit.plan.fake import FakeMaps
+from xlvs.daemon.engine import Engine
+from xlvs.daemon.paths import Paths
+from xlvs.daemon.store import Store
+from xlvs.model.server import Address
+from xlvs.plan import writes as w
+
+RawCounters = defaultdict[int, list[int]]
+
+
+class FakeKernel(FakeMaps):
+    """The maps with their counters; *refuse* makes writes of one kind fail as a full map does."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.raw: dict[str, RawCounters] = {kind: defaultdict(lambda: [0] * 5) for kind in ("service", "server")}
+        self.refuse: type | None = None
+        self.made: list[w.Write] = []
+
+    def write(self, write: w.Write) -> None:
+        """Make one write, or fail."""
+        if self.refuse is not None and isinstance(write, self.refuse):
+            raise OSError(7, "Argument list too long")
+        super().write(write)
+        self.made.append(write)
+        self.check()
+
+    def loads(self, count: int) -> np.ndarray:
+        """Return active and inactive flows of the first *count* servers."""
+        return np.array([[self.flows.get(n, 0), 0] for n in range(count)], np.int64).reshape(count, 2)
+
+    def stats(self, kind: str, count: int) -> np.ndarray:
+        """Return the counters of the first *count* numbers."""
+        return np.array([self.raw[kind][n] for n in range(count)], np.int64).reshape(count, 5)
+
+    def stat(self, kind: str, number: int) -> np.ndarray:
+        """Return the counters of one number."""
+        return np.array(self.raw[kind][number], np.int64)
+
+
+class FakeRoutes:
+    """Every address is reached from *own*."""
+
+    def __init__(self) -> None:
+        self.own: Address | None = None
+        self.probed: list[Address] = []
+
+    def source(self, address: Address) -> Address | None:
+        """Return the director's address."""
+        return self.own
+
+    def probe(self, addresses: Iterable[Address]) -> None:
+        """Note who was asked about."""
+        self.probed += addresses
+
+    def forget(self) -> None:
+        """Forget nothing: there is nothing kept."""
+
+
+def paths(directory: Path) -> Paths:
+    """Return the paths of an instance below *directory*."""
+    return Paths("test", directory / "run", directory / "state")
+
+
+def engine(directory: Path, kernel: FakeKernel, *, adopted: bool = False, routes: FakeRoutes | None = None) -> Engine:
+    """Return a started engine over *kernel*, with its disk below *directory*."""
+    made = Engine(kernel, Store(paths(directory)), routes or FakeRoutes())  # type: ignore[arg-type]
+    made.start(adopted=adopted)
+    return made

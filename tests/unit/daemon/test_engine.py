@@ -1,0 +1,223 @@
+"""The engine: what clients were told is what is in the maps and on disk, whatever fails in between."""
+
+from __future__ import annotations
+
+import ipaddress
+from pathlib import Path
+
+import pytest
+
+from tests.unit.daemon.fake import FakeKernel, FakeRoutes, engine, paths
+from xlvs.daemon import views
+from xlvs.daemon.engine import Engine
+from xlvs.errors import HostError, XlvsError
+from xlvs.model import Server, Service, ServiceKey
+from xlvs.plan import writes as w
+
+VIP = ipaddress.ip_address("192.0.2.1")
+WEB = ServiceKey("tcp", VIP, 80)
+DNS = ServiceKey("udp", VIP, 53)
+
+
+def server(host: int, weight: int = 1, forward: str = "nat") -> Server:
+    """Return the real server 10.0.0.*host*."""
+    return Server(ipaddress.ip_address(f"10.0.0.{host}"), 80, forward, weight)
+
+
+def add(director: Engine, *servers: Server, key: ServiceKey = WEB, scheduler: str = "wlc") -> None:
+    """Add a service with these servers, as a client would: one change after the other."""
+    director.change(director.state.add_service(Service(key, scheduler)), key)
+    for one in servers:
+        director.change(director.state.add_server(key, one), key)
+
+
+def counts(director: Engine) -> tuple[list[int], list[list[int]]]:
+    """Return the connections that users see: of each service, and of each server of each service."""
+    listing = views.services(director, None)["services"]
+    return (
+        [service["stats"]["conns"] for service in listing],
+        [[one["stats"]["conns"] for one in service["servers"]] for service in listing],
+    )
+
+
+def test_a_restart_finds_what_was_in_force(tmp_path: Path) -> None:
+    """A new engine over the same maps and disk has the same state and writes nothing."""
+    kernel = FakeKernel()
+    before = engine(tmp_path, kernel)
+    add(before, server(1), server(2, 3), scheduler="mh")
+    kernel.made.clear()
+    after = engine(tmp_path, kernel, adopted=True)
+    assert after.state == before.state
+    assert kernel.made == []
+
+
+def test_a_reboot_puts_the_same_in_force_again(tmp_path: Path) -> None:
+    """Empty maps are filled from the disk."""
+    before = engine(tmp_path, FakeKernel())
+    add(before, server(1), server(2, 3))
+    kernel = FakeKernel()
+    assert engine(tmp_path, kernel).state == before.state
+    assert kernel.shown(WEB) == [("10.0.0.2", 80, 3), ("10.0.0.1", 80, 1)]
+
+
+def test_maps_without_a_disk_are_taken_over(tmp_path: Path) -> None:
+    """If the configuration is lost, the maps say what it was."""
+    kernel = FakeKernel()
+    before = engine(tmp_path / "one", kernel)
+    add(before, server(1), server(2, 3), scheduler="sh")
+    assert engine(tmp_path / "two", kernel, adopted=True).state == before.state
+
+
+def test_maps_that_differ_from_the_disk_are_brought_in_line(tmp_path: Path) -> None:
+    """A daemon that was killed between maps and disk leaves the old state for the next one."""
+    kernel = FakeKernel()
+    add(engine(tmp_path, kernel), server(1))
+    stray = engine(tmp_path / "elsewhere", kernel, adopted=True)
+    stray.change(stray.state.add_server(WEB, server(2)), WEB)
+    add(stray, server(3), key=DNS)
+    engine(tmp_path, kernel, adopted=True)
+    assert kernel.shown(WEB) == [("10.0.0.1", 80, 1)]
+    assert DNS not in kernel.services
+
+
+@pytest.mark.parametrize("kind", [w.PutAddress, w.PutServer, w.PutSlots, w.PutSchedState, w.PutService])
+def test_a_write_that_fails_changes_nothing(tmp_path: Path, kind: type) -> None:
+    """Whichever write the kernel refuses, the client is told, and state and maps are as before."""
+    kernel = FakeKernel()
+    director = engine(tmp_path, kernel)
+    add(director, server(1))
+    state, services = director.state, dict(kernel.services)
+    kernel.refuse = kind
+    with pytest.raises(XlvsError, match="no room"):
+        director.change(state.add_server(WEB, server(2)), WEB)
+    kernel.refuse = None
+    assert director.state is state
+    assert kernel.services == services
+    assert kernel.shown(WEB) == [("10.0.0.1", 80, 1)]
+    director.change(state.add_server(WEB, server(2)), WEB)
+    assert [host for host, _, _ in kernel.shown(WEB)] == ["10.0.0.2", "10.0.0.1"]
+
+
+def test_a_full_disk_takes_the_change_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What could not be kept is not in force either."""
+    kernel = FakeKernel()
+    director = engine(tmp_path, kernel)
+    add(director, server(1))
+
+    def full(fd: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("os.fdatasync", full)
+        with pytest.raises(HostError, match="No space left"):
+            director.change(director.state.add_server(WEB, server(2)), WEB)
+    assert kernel.shown(WEB) == [("10.0.0.1", 80, 1)]
+    director.change(director.state.add_server(WEB, server(3)), WEB)
+    assert engine(tmp_path, kernel, adopted=True).state == director.state
+
+
+def test_zeroed_counters_stay_zeroed_after_a_restart(tmp_path: Path) -> None:
+    """The kernel's counters are never written, yet users see them begin at zero, and a restart remembers."""
+    kernel = FakeKernel()
+    director = engine(tmp_path, kernel)
+    add(director, server(1))
+    add(director, server(1), key=DNS)
+    for kind in ("service", "server"):
+        kernel.raw[kind][0][0], kernel.raw[kind][1][0] = 7, 9
+    director.zero([WEB])
+    assert counts(director) == ([0, 9], [[0], [9]])
+    kernel.raw["server"][0][0] = 10
+    assert counts(engine(tmp_path, kernel, adopted=True)) == ([0, 9], [[3], [9]])
+
+
+def test_a_reboot_forgets_what_was_zeroed(tmp_path: Path) -> None:
+    """New maps count from zero, so old baselines mean nothing."""
+    kernel = FakeKernel()
+    director = engine(tmp_path, kernel)
+    add(director, server(1))
+    kernel.raw["server"][0][0] = 7
+    director.zero([WEB])
+    fresh = FakeKernel()
+    director = engine(tmp_path, fresh)
+    fresh.raw["server"][0][0] = 2
+    assert counts(director) == ([0], [[2]])
+
+
+def test_a_number_that_is_used_again_counts_from_zero(tmp_path: Path) -> None:
+    """A new server does not inherit the counters of the one that had its number."""
+    kernel = FakeKernel()
+    director = engine(tmp_path, kernel)
+    add(director, server(1))
+    kernel.raw["server"][0][0] = kernel.raw["service"][0][0] = 7
+    director.flush()
+    director.collect()
+    director.collect()
+    kernel.limits = kernel.limits.__class__(1, 1, 4)
+    director = engine(tmp_path, kernel, adopted=True)
+    add(director, server(2))
+    assert director.layout.number(WEB, server(2).address, 80) == 0
+    assert counts(director) == ([0], [[0]])
+    assert counts(engine(tmp_path, kernel, adopted=True)) == ([0], [[0]])
+
+
+def test_a_server_that_comes_back_keeps_its_counters(tmp_path: Path) -> None:
+    """Deleted and added again while it has flows, a server goes on counting."""
+    kernel = FakeKernel()
+    director = engine(tmp_path, kernel)
+    add(director, server(1))
+    kernel.raw["server"][0][0] = 7
+    kernel.flows[0] = 1
+    director.change(director.state.delete_server(WEB, server(1).key), WEB)
+    for _ in range(3):
+        director.collect()
+    director.change(director.state.add_server(WEB, server(1)), WEB)
+    assert counts(director) == ([0], [[7]])
+
+
+def test_garbage_waits_for_a_second_look(tmp_path: Path) -> None:
+    """A number is given back only when its server was without flows twice in a row: a CPU may just be opening one."""
+    kernel = FakeKernel()
+    director = engine(tmp_path, kernel)
+    add(director, server(1))
+    director.flush()
+    director.collect()
+    assert set(kernel.servers) == {0}
+    director.collect()
+    assert kernel.servers == {}
+
+
+def test_a_virtual_address_is_never_a_source(tmp_path: Path) -> None:
+    """When the director's address towards a server becomes a virtual one, another one is looked for at once."""
+    kernel, routes = FakeKernel(), FakeRoutes()
+    director = engine(tmp_path, kernel, routes=routes)
+    routes.own = ipaddress.ip_address("192.0.2.2")
+    add(director, server(1, forward="route"))
+    assert kernel.servers[0].src == routes.own
+    virtual, routes.own = routes.own, ipaddress.ip_address("192.0.2.3")
+    add(director, key=ServiceKey("tcp", virtual, 80))
+    assert kernel.servers[0].src == routes.own
+
+
+def test_a_drained_servers_last_weight_survives_a_reboot(tmp_path: Path) -> None:
+    """The Maglev table of a service with a drained server is the same after a reboot."""
+    kernel = FakeKernel()
+    director = engine(tmp_path, kernel)
+    add(director, server(1, 3), server(2), scheduler="mh")
+    director.change(director.state.edit_server(WEB, server(1, 0)), WEB)
+    fresh = FakeKernel()
+    engine(tmp_path, fresh)
+    assert fresh.tables[fresh.services[WEB].index] == kernel.tables[kernel.services[WEB].index]
+
+
+def test_the_journal_becomes_a_snapshot_when_it_has_outgrown_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Many changes do not make the journal longer and longer, and none is lost."""
+    monkeypatch.setattr("xlvs.daemon.store._MIN_JOURNAL", 2000)
+    kernel = FakeKernel()
+    director = engine(tmp_path, kernel)
+    add(director, server(1))
+    for weight in range(100):
+        director.change(director.state.edit_server(WEB, server(1, weight)), WEB)
+        assert paths(tmp_path).journal.stat().st_size < 2500
+    assert engine(tmp_path, kernel, adopted=True).state == director.state

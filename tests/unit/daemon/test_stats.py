@@ -1,0 +1,55 @@
+"""Counters and rates as users see them."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from xlvs.daemon.stats import SAMPLE_S, Counters
+
+
+def raw(*conns: int) -> np.ndarray:
+    """Return counters of which only connections and bytes in (1000 each) have counted."""
+    return np.array([[n, 0, 0, 1000 * n, 0] for n in conns], np.int64)
+
+
+def test_a_zeroed_number_counts_from_there() -> None:
+    """Only what came after zeroing is shown, and only of the number that was zeroed."""
+    counters = Counters(4)
+    counters.zero(0, raw(7)[0])
+    assert counters.counts(raw(9, 5)) == [[2, 0, 0, 2000, 0], [5, 0, 0, 5000, 0]]
+
+
+def test_rates_move_a_quarter_of_the_way_per_sample() -> None:
+    """100 connections per second are estimated as 25, 44, 58 and in the end 100 (ip_vs_est.c)."""
+    counters = Counters(1)
+    seen = []
+    for step in range(1, 60):
+        counters.sample(raw(200 * step), SAMPLE_S)
+        seen.append(counters.rates(1)[0])
+    assert [rates[0] for rates in seen[:3]] == [25, 44, 58]
+    assert seen[-1] == [100, 0, 0, 100_000, 0]
+
+
+def test_rates_fall_to_zero() -> None:
+    """Without new packets the rate is forgotten."""
+    counters = Counters(1)
+    counters.sample(raw(2000), SAMPLE_S)
+    for _ in range(60):
+        counters.sample(raw(2000), SAMPLE_S)
+    assert counters.rates(1) == [[0, 0, 0, 0, 0]]
+
+
+def test_a_late_sample_is_not_a_burst() -> None:
+    """A sample that comes after twice the time counts half as much per second."""
+    counters = Counters(1)
+    counters.sample(raw(400), 2 * SAMPLE_S)
+    assert counters.rates(1)[0][0] == 25
+
+
+def test_counters_found_at_the_start_are_no_rate() -> None:
+    """What was counted before this daemon started is no burst of its first two seconds."""
+    counters = Counters(1)
+    counters.begin(raw(1_000_000))
+    counters.sample(raw(1_000_000), SAMPLE_S)
+    assert counters.rates(1) == [[0, 0, 0, 0, 0]]
+    assert counters.counts(raw(1_000_000))[0][0] == 1_000_000
