@@ -169,7 +169,9 @@ class Director:
         idle = [row.idle_s * 10**9 for row in abi.FlowState] + [0] * (16 - len(abi.FlowState))
         _put(maps["config"], 0, idle_ns=idle, max_flows=room, abi=abi.ABI)
         for name, mac in (("front", FRONT_MAC), ("back", BACK_MAC)):
-            _put(maps["interfaces"], socket.if_nametoindex(name), mac=list(bytes.fromhex(mac)), flags=abi.IF_XMIT)
+            index = socket.if_nametoindex(name)
+            own = {"ifindex": index, "flags": abi.IF_XMIT, "mac": list(bytes.fromhex(mac))}
+            _put(maps["interfaces"], index % abi.MAX_INTERFACES, **own)
         _put(maps["services"], (virt, VPORT, TCP, 0), n=SERVERS, max_weight=1, gcd=1, sched=abi.Sched.WLC)
         maps["addrs"].put(virt, abi.ADDR_VIP)
         _put(maps["slots"], 0, slot=[(n, 1) if n < SERVERS else (0, 0) for n in range(abi.SLOTS_PER_BLOCK)])

@@ -21,7 +21,7 @@
 #define XLVS_MAX_BLOCKS		32768	/* blocks of slots, over all services */
 #define XLVS_MAX_FLOWS		262144
 #define XLVS_MAX_ADDRS		65536
-#define XLVS_MAX_INTERFACES	1024
+#define XLVS_MAX_INTERFACES	4096	/* a power of two: an interface has the slot ifindex modulo this */
 #define XLVS_MAX_FRAGMENTS	8192
 
 #define XLVS_SLOTS_PER_BLOCK	16
@@ -189,8 +189,9 @@ struct xlvs_flow {
 #define XLVS_IF_HEAL		(1 << 1)	/* hands XDP packets with partial checksums (veth, virtio) */
 
 struct xlvs_interface {
-	__u8	mac[6];
+	__u32	ifindex;	/* 0: nobody has the slot */
 	__u16	flags;		/* XLVS_IF_* */
+	__u8	mac[6];
 };
 
 struct xlvs_config {

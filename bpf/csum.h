@@ -111,8 +111,7 @@ static __always_inline __u64 pseudo_sum(const struct pkt *p)
 /* True if the checksum field holds only the pseudo-header's sum.  Fragments are never partial. */
 static __always_inline int is_partial(ctx_t *ctx, const struct pkt *p)
 {
-	__u32 ifindex = hook_ifindex(ctx);
-	struct xlvs_interface *i = bpf_map_lookup_elem(&interfaces, &ifindex);
+	struct xlvs_interface *i = interface_of(hook_ifindex(ctx));
 	__u16 *check = at(ctx, l4_check_off(p), 2);
 
 	return i && i->flags & XLVS_IF_HEAL && check && !p->frag && *check == csum_fold(pseudo_sum(p));

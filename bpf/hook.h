@@ -79,6 +79,14 @@ static __always_inline void *at(ctx_t *ctx, __u32 off, __u32 len)
 	return p;
 }
 
+static __always_inline struct xlvs_interface *interface_of(__u32 ifindex)
+{
+	__u32 slot = ifindex & (XLVS_MAX_INTERFACES - 1);
+	struct xlvs_interface *i = bpf_map_lookup_elem(&interfaces, &slot);
+
+	return i && i->ifindex == ifindex ? i : NULL;
+}
+
 static __always_inline void count(__u32 counter)
 {
 	__u64 *n = bpf_map_lookup_elem(&counters, &counter);

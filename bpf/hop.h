@@ -76,11 +76,10 @@ static __always_inline int hop_usable(const struct hop *hop)
 {
 #ifdef XLVS_XDP
 	struct xlvs_interface *i;
-	__u32 oif = hop->fib.ifindex;
 
 	if (hop->rc != BPF_FIB_LKUP_RET_SUCCESS)
 		return 0;
-	i = bpf_map_lookup_elem(&interfaces, &oif);
+	i = interface_of(hop->fib.ifindex);
 	return i && i->flags & XLVS_IF_XMIT;
 #else
 	return hop->rc == BPF_FIB_LKUP_RET_SUCCESS || hop->rc == BPF_FIB_LKUP_RET_NO_NEIGH;

@@ -147,9 +147,12 @@ struct {
 	__type(value, struct xlvs_scratch);
 } scratch SEC(".maps");
 
-/* U. By ifindex. */
+/*
+ * U. By ifindex modulo the size: three looks per packet are too many for a hash.
+ * Slot taken: the newcomer is left out, and XDP leaves its packets to TC.
+ */
 struct {
-	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(max_entries, XLVS_MAX_INTERFACES);
 	__type(key, __u32);
 	__type(value, struct xlvs_interface);

@@ -25,10 +25,8 @@
 static __always_inline int is_ours(ctx_t *ctx)
 {
 #ifdef XLVS_XDP
-	__u32 ifindex = ctx->ingress_ifindex;
-	struct xlvs_interface *i = bpf_map_lookup_elem(&interfaces, &ifindex);
+	struct xlvs_interface *i = interface_of(hook_ifindex(ctx));
 	struct ethhdr *eth = data_begin(ctx);
-
 	__u16 *to = (void *)eth->h_dest, *mac;
 
 	if (!i || (void *)(eth + 1) > data_end(ctx))
@@ -71,14 +69,23 @@ static __always_inline void account(struct walk *w, const struct xlvs_server *s,
 		account_in(st, w->p.len);
 }
 
+/* The server must answer the director, not the virtual address that it owns itself. */
+static __always_inline int is_masked(const struct walk *w, __u8 fwd)
+{
+	return w->local && fwd != XLVS_FWD_nat;
+}
+
 /* Find the way to the server; a negative result is the verdict's complement: the packet ends here. */
 static __always_inline int find_way(ctx_t *ctx, struct walk *w, const struct xlvs_server *s, __u8 fwd)
 {
 	__u32 room = fwd == XLVS_FWD_ipip ? ipip_room(s) : 0;
+	int by_own = room || is_masked(w, fwd);
 
-	if (room && no_addr(&s->src))
+	if (by_own && no_addr(&s->src))
 		return ~drop(XLVS_DROP_no_source);
-	hop_find(ctx, &w->p, &w->hop, room ? &s->src : &w->p.src, &s->addr, room);
+	if (is_masked(w, fwd) && is_v4(&s->src) == w->p.v6)
+		return ~drop(XLVS_DROP_no_source);
+	hop_find(ctx, &w->p, &w->hop, by_own ? &s->src : &w->p.src, &s->addr, room);
 #ifdef XLVS_XDP
 	return w->p.ttl <= 1 || !hop_usable(&w->hop) ? ~punt() : 0;
 #else
@@ -103,15 +110,6 @@ static __always_inline int to_server(ctx_t *ctx, struct walk *w, const struct xl
 
 	if (!(s->flags & XLVS_SERVER_LIVE))
 		return drop(XLVS_DROP_server_gone);
-#ifndef XLVS_XDP
-	/* The server must answer the director, not the virtual address that it owns itself. */
-	if (w->local && fwd != XLVS_FWD_nat) {
-		if (no_addr(&s->src))
-			return drop(XLVS_DROP_no_source);
-		if (!rewrite(ctx, &w->p, 1, &s->src, w->p.sport, 0))
-			return drop(XLVS_DROP_no_headroom);
-	}
-#endif
 	end = find_way(ctx, w, s, fwd);
 	if (end)
 		return ~end;
@@ -119,6 +117,8 @@ static __always_inline int to_server(ctx_t *ctx, struct walk *w, const struct xl
 #ifndef XLVS_XDP
 	if (w->hop.rc == BPF_FIB_LKUP_RET_FRAG_NEEDED)
 		return nat_to_server(ctx, &w->p, s, 0) ? PASS : drop(XLVS_DROP_no_headroom);
+	if (is_masked(w, fwd) && !rewrite(ctx, &w->p, 1, &s->src, w->p.sport, 0))
+		return drop(XLVS_DROP_no_headroom);
 #endif
 	if (fwd == XLVS_FWD_nat)
 		ok = nat_to_server(ctx, &w->p, s, 1);
@@ -189,7 +189,8 @@ static __always_inline int is_special(ctx_t *ctx, struct walk *w, __u32 to, __u3
 	if (is_icmp_error(ctx, &w->p)) {
 		if (to & XLVS_ADDR_VIP)
 			*verdict = relay_to_server(ctx, w);
-		else if (!w->local)
+		/* The client may be the director itself, by its virtual address. */
+		if (*verdict == PASS && !w->local)
 			*verdict = relay_to_client(ctx, w);
 		return 1;
 	}

@@ -35,7 +35,7 @@ from xlvs.plan.layout import Layout
 FLOWS = 64
 SIZES = {"services": 16, "slots": 32, "servers": 64, "loads": 64, "server_stats": 64, "service_stats": 16} | {
     "sched_state": 32, "tables": 32, "flows": FLOWS, "flow_index": 2 * FLOWS, "flow_free": FLOWS,
-    "addrs": 64, "nat_servers": 64, "fragments": 64, "interfaces": 8,
+    "addrs": 64, "nat_servers": 64, "fragments": 64,
 }  # fmt: skip
 SECOND_NS = 1_000_000_000
 DEVICES = ("outside", "inside", "tight")
@@ -100,9 +100,9 @@ class Director:
     def reset(self) -> None:
         """Forget everything."""
         self._layout = Layout(self._kernel.limits)
-        for name in ("services", "addrs", "nat_servers", "fragments", "interfaces"):
+        for name in ("services", "addrs", "nat_servers", "fragments"):
             self._maps[name].clear()
-        self._zero("servers", "slots", "sched_state")
+        self._zero("servers", "slots", "sched_state", "interfaces")
         for name in ("drops", "counters", "server_stats", "service_stats", "scratch"):
             for i in range(self._maps[name].max_entries):
                 self._maps[name].put(i, np.zeros((), self._maps[name].value_dtype))

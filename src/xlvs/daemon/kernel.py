@@ -128,16 +128,24 @@ class Kernel:
         return int(self._maps["config"].get(0)["abi"])
 
     def put_interface(self, ifindex: int, mac: bytes, flags: int) -> None:
-        """Say what an interface's own MAC address is and what XDP may do there (``XLVS_IF_*``)."""
-        self._maps["interfaces"].put(ifindex, (list(mac), flags))
+        """Say what an interface's own MAC address is and what XDP may do there (``XLVS_IF_*``).
+
+        An interface whose slot another one has is left out: XDP leaves its packets to TC.
+        """
+        if self._slot_holder(ifindex) in (0, ifindex):
+            self._maps["interfaces"].put(ifindex % abi.MAX_INTERFACES, (ifindex, flags, list(mac)))
 
     def drop_interface(self, ifindex: int) -> None:
         """Forget an interface."""
-        self._maps["interfaces"].delete(ifindex)
+        if self._slot_holder(ifindex) == ifindex:
+            self._maps["interfaces"].put(ifindex % abi.MAX_INTERFACES, np.zeros((), abi.INTERFACE))
 
     def interfaces(self) -> set[int]:
         """Return the indices of the interfaces in the map."""
-        return {int(key) for key in self._maps["interfaces"].items()[0]}
+        return {int(ifindex) for ifindex in self._maps["interfaces"].read()["ifindex"] if ifindex}
+
+    def _slot_holder(self, ifindex: int) -> int:
+        return int(self._maps["interfaces"].get(ifindex % abi.MAX_INTERFACES)["ifindex"])
 
     @property
     def max_flows(self) -> int:

@@ -52,7 +52,7 @@ MAX_SERVERS = 65536
 MAX_BLOCKS = 32768
 MAX_FLOWS = 262144
 MAX_ADDRS = 65536
-MAX_INTERFACES = 1024
+MAX_INTERFACES = 4096
 MAX_FRAGMENTS = 8192
 SLOTS_PER_BLOCK = 16
 SERVICE_BLOCKS = 64
@@ -235,7 +235,12 @@ SCRATCH: np.dtype[Any] = np.dtype(
     }
 )
 INTERFACE: np.dtype[Any] = np.dtype(
-    {"names": ["mac", "flags"], "formats": [("|u1", (6,)), "<u2"], "offsets": [0, 6], "itemsize": 8}
+    {
+        "names": ["ifindex", "flags", "mac"],
+        "formats": ["<u4", "<u2", ("|u1", (6,))],
+        "offsets": [0, 4, 6],
+        "itemsize": 12,
+    }
 )
 CONFIG: np.dtype[Any] = np.dtype(
     {
