@@ -13,7 +13,8 @@ from scapy.layers.inet6 import (
 )
 from scapy.packet import Packet, Raw
 
-from tests.packet.frames import FROM_CLIENT, Frame, Link, frame
+from tests.packet import sums
+from tests.packet.frames import FROM_CLIENT, Frame, Link, frame, packet_of
 
 QUOTE = {4: 548, 6: 1232}
 """Most bytes of the packet in question that are quoted."""
@@ -58,3 +59,11 @@ def error(
     if ":" in src:
         return frame(IPv6(src=src, dst=dst, hlim=ttl, tc=tos) / body, link)
     return frame(IP(src=src, dst=dst, ttl=ttl, tos=tos, id=ip_id) / body, link)
+
+
+def translated(quote: Frame, way: str, protocol: str, **fields: object) -> bytes:
+    """Return what nat makes of a quoted packet: other ends, the old transport checksum."""
+    start, number, _ = sums.transport(quote)
+    at = start + sums.FIELD[number]
+    check = int.from_bytes(quote[at : at + 2], "big")
+    return packet_of(protocol, way, "A", check=check, **fields).ip

@@ -10,14 +10,12 @@ import pytest
 from scapy.layers.inet import IPOption_NOP
 
 from tests.packet import network as net
-from tests.packet import sums
 from tests.packet.director import DROP, PASS, SENT, Director, at, real
-from tests.packet.errors import KINDS, error
+from tests.packet.errors import KINDS, error, translated
 from tests.packet.frames import (
     FROM_CLIENT,
     TO_CLIENT,
     Ends,
-    Frame,
     ends,
     frame,
     from_real,
@@ -37,14 +35,6 @@ ROUTER = {4: "10.0.0.99", 6: "fd00::99"}
 HEADER = {4: 20, 6: 40}
 SHORT, LONG = 8, 400
 """Bytes quoted behind the IP header: the least there may be, or much."""
-
-
-def translated(quote: Frame, way: str, protocol: str, **fields: object) -> bytes:
-    """Return what the quote becomes: other ends, the old transport checksum."""
-    start, number, _ = sums.transport(quote)
-    at = start + sums.FIELD[number]
-    check = int.from_bytes(quote[at : at + 2], "big")
-    return packet_of(protocol, way, "A", check=check, **fields).ip
 
 
 @pytest.mark.parametrize("kind", KINDS)
