@@ -227,6 +227,11 @@ struct xlvs_sweeper {
 	struct bpf_timer timer;
 };
 
+struct xlvs_clock {
+	__u64	jiffy;
+	__u64	ns;		/* CLOCK_MONOTONIC in that jiffy */
+};
+
 /* Quoted bytes of an ICMP error: at most 1280 - 40 - 8 (RFC 4443 §2.4), 576 - 20 - 8 for IPv4 (RFC 1812 §4.3.2.3). */
 #define XLVS_QUOTE_V4		548
 #define XLVS_QUOTE_V6		1232

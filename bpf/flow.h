@@ -230,7 +230,7 @@ static __noinline int flow_open(struct found *found, const struct xlvs_flow_key 
 	__u8 state = state_flags, flags = state_flags >> 8;
 	struct xlvs_flow_key replies;
 	struct xlvs_flow *flow;
-	__u64 now = bpf_ktime_get_coarse_ns();
+	__u64 now = coarse_now();
 	__u32 slot;
 	long err;
 

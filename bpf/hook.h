@@ -14,37 +14,9 @@
 #include "maps.h"
 
 #ifdef XLVS_XDP
-
 typedef struct xdp_md ctx_t;
-enum verdict { PASS = XDP_PASS, DROP = XDP_DROP };
-#define COUNT_FORWARDED	XLVS_COUNT_xdp_forwarded
-
-static __always_inline __u32 hook_ifindex(ctx_t *ctx)
-{
-	return ctx->ingress_ifindex;
-}
-
-static __always_inline __u64 hook_len(ctx_t *ctx)
-{
-	return bpf_xdp_get_buff_len(ctx);
-}
-
-#else /* TC */
-
+#else
 typedef struct __sk_buff ctx_t;
-enum verdict { PASS = TC_ACT_OK, DROP = TC_ACT_SHOT };
-#define COUNT_FORWARDED	XLVS_COUNT_tc_forwarded
-
-static __always_inline __u32 hook_ifindex(ctx_t *ctx)
-{
-	return ctx->ifindex;
-}
-
-static __always_inline __u64 hook_len(ctx_t *ctx)
-{
-	return ctx->len;
-}
-
 #endif
 
 /*
@@ -68,6 +40,42 @@ static __always_inline void *data_end(ctx_t *ctx)
 	return p;
 }
 
+#ifdef XLVS_XDP
+
+enum verdict { PASS = XDP_PASS, DROP = XDP_DROP };
+#define COUNT_FORWARDED	XLVS_COUNT_xdp_forwarded
+
+static __always_inline __u32 hook_ifindex(ctx_t *ctx)
+{
+	return ctx->ingress_ifindex;
+}
+
+static __always_inline __u64 hook_len(ctx_t *ctx)
+{
+	void *end = data_end(ctx);
+
+	/* The program takes linear frames only.  In assembly, as the compiler would subtract 32 bits of each pointer. */
+	asm volatile("%0 -= %1" : "+r"(end) : "r"(data_begin(ctx)));
+	return (__u64)end;
+}
+
+#else /* TC */
+
+enum verdict { PASS = TC_ACT_OK, DROP = TC_ACT_SHOT };
+#define COUNT_FORWARDED	XLVS_COUNT_tc_forwarded
+
+static __always_inline __u32 hook_ifindex(ctx_t *ctx)
+{
+	return ctx->ifindex;
+}
+
+static __always_inline __u64 hook_len(ctx_t *ctx)
+{
+	return ctx->len;
+}
+
+#endif
+
 /* The packet's bytes at *off*, *len* of them; NULL: not there.  For headers: *off* is below 256. */
 static __always_inline void *at(ctx_t *ctx, __u32 off, __u32 len)
 {
@@ -85,6 +93,23 @@ static __always_inline struct xlvs_interface *interface_of(__u32 ifindex)
 	struct xlvs_interface *i = bpf_map_lookup_elem(&interfaces, &slot);
 
 	return i && i->ifindex == ifindex ? i : NULL;
+}
+
+/* CLOCK_MONOTONIC in ns, as of the last tick: the kernel's own coarse clock moves no oftener, and is a call. */
+static __always_inline __u64 coarse_now(void)
+{
+	__u64 jiffy = bpf_jiffies64();
+	struct xlvs_clock *c;
+	__u32 zero = 0;
+
+	c = bpf_map_lookup_elem(&clock, &zero);
+	if (!c)
+		return bpf_ktime_get_coarse_ns();
+	if (c->jiffy != jiffy) {
+		c->jiffy = jiffy;
+		c->ns = bpf_ktime_get_coarse_ns();
+	}
+	return c->ns;
 }
 
 static __always_inline void count(__u32 counter)

@@ -139,6 +139,14 @@ struct {
 	__type(value, struct xlvs_sweeper);
 } sweeper SEC(".maps");
 
+/* K. The time, which is read once per tick. */
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct xlvs_clock);
+} clock SEC(".maps");
+
 /* K. Room to build an ICMP answer, and its rate limit. */
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);

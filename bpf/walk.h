@@ -222,7 +222,7 @@ static __always_inline int walk(ctx_t *ctx, int local)
 #endif
 	if (!(to & XLVS_ADDR_VIP) && !from)
 		return PASS;
-	w.now = bpf_ktime_get_coarse_ns();
+	w.now = coarse_now();
 	way = find(&w, to, from);
 	if (way == AGAIN)
 		return drop(XLVS_DROP_busy);

@@ -226,6 +226,9 @@ FRAG: np.dtype[Any] = np.dtype(
     {"names": ["sport", "dport"], "formats": [">u2", ">u2"], "offsets": [0, 2], "itemsize": 4}
 )
 SWEEPER: np.dtype[Any] = np.dtype({"names": ["timer"], "formats": ["|V16"], "offsets": [0], "itemsize": 16})
+CLOCK: np.dtype[Any] = np.dtype(
+    {"names": ["jiffy", "ns"], "formats": ["<u8", "<u8"], "offsets": [0, 8], "itemsize": 16}
+)
 SCRATCH: np.dtype[Any] = np.dtype(
     {
         "names": ["bytes", "second", "sent"],
