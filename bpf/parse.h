@@ -100,13 +100,13 @@ static __always_inline int no_addr(const struct xlvs_addr *a)
 	return !(a->w[0] | a->w[1] | a->w[2] | a->w[3]);
 }
 
-/* What an IP length of 0 means: a GSO packet past 64 KiB (BIG TCP), or nothing at all. */
-static __always_inline __u32 big_len(ctx_t *ctx, const struct pkt *p)
+/* Several segments in one; their IP length is 0 if it would not fit the field (BIG TCP). */
+static __always_inline int is_gso(ctx_t *ctx)
 {
 #ifdef XLVS_XDP
-	return ctx ? 0 : p->l3;		/* there are none before GRO */
+	return !ctx;	/* never: XDP comes before GRO */
 #else
-	return ctx->gso_size ? hook_len(ctx) - p->l3 : 0;
+	return ctx->gso_size != 0;
 #endif
 }
 
@@ -119,8 +119,8 @@ static __always_inline int parse_v4(ctx_t *ctx, struct pkt *p)
 	if (!ip || ip->version != 4 || ip->ihl < 5)
 		return 0;
 	p->len = ntohs(ip->tot_len);
-	if (!p->len)
-		p->len = big_len(ctx, p);
+	if (!p->len && is_gso(ctx))
+		p->len = hook_len(ctx) - p->l3;
 	p->l4 = p->l3 + ip->ihl * 4;
 	if (p->len < ip->ihl * 4u || p->l3 + p->len > hook_len(ctx))
 		return 0;
@@ -199,8 +199,8 @@ static __always_inline int parse_v6(ctx_t *ctx, struct pkt *p)
 	p->v6 = 1;
 	p->df = 1;
 	p->len = ntohs(ip->payload_len) + sizeof(*ip);
-	if (!ip->payload_len && big_len(ctx, p))
-		p->len = big_len(ctx, p);
+	if (!ip->payload_len && is_gso(ctx))
+		p->len = hook_len(ctx) - p->l3;
 	if (p->l3 + p->len > hook_len(ctx))
 		return 0;
 	p->ttl = ip->hop_limit;
