@@ -196,7 +196,7 @@ static __always_inline int is_special(ctx_t *ctx, struct walk *w, __u32 to, __u3
 	}
 	if (w->p.proto != IPPROTO_TCP && w->p.proto != IPPROTO_UDP)
 		return 1;
-	return w->p.frag && (to & XLVS_ADDR_VIP || from & XLVS_ADDR_SERVER) && !frag_ports(&w->p);
+	return w->p.frag && (to & (XLVS_ADDR_VIP | XLVS_ADDR_DIRECTOR) || from & XLVS_ADDR_SERVER) && !frag_ports(&w->p);
 }
 #endif
 
