@@ -147,21 +147,20 @@ class Director:
         """Put the service on port 80 of the VIP in force, with one real server, which nat reaches at port 8080."""
         self.service(f"{at(net.VIP[family], 80)}/{protocol}", f"{real(family, forward, server)} {forward}")
 
-    def service(self, key: str, *servers: str, sched: str = "rr", flags: tuple[str, ...] = ()) -> None:
-        """Put a service in force, or change it to this; servers oldest first, ``10.0.0.1:8080 nat w=1``."""
-        self.put(
-            Service(
-                _key(key),
-                sched,
-                frozenset(schedulers.flag(sched, word) for word in flags),
-                tuple(_server(text) for text in servers),
-            )
-        )
+    def service(
+        self, key: str, *servers: str, sched: str = "rr", flags: tuple[str, ...] = (), sources: bool = True
+    ) -> None:
+        """Put a service in force, or change it to this; servers oldest first, ``10.0.0.1:8080 nat w=1``.
 
-    def put(self, service: Service) -> None:
+        Without *sources* the director has no address of its own towards them.
+        """
+        words = frozenset(schedulers.flag(sched, word) for word in flags)
+        self.put(Service(_key(key), sched, words, tuple(_server(text) for text in servers)), sources=sources)
+
+    def put(self, service: Service, *, sources: bool = True) -> None:
         """Put a service in force, or change it to this."""
-        sources = {s.address: _source(s.address) for s in service.servers}
-        self._write(planner.plan_service(self._layout, service, sources, self._kernel.sched_state))
+        addresses = {s.address: _source(s.address) if sources else None for s in service.servers}
+        self._write(planner.plan_service(self._layout, service, addresses, self._kernel.sched_state))
 
     def delete_service(self, key: str) -> None:
         """Delete a service; its flows go on."""

@@ -12,9 +12,11 @@ from tests.packet import sums
 from tests.packet.director import PASS, SENT, Director
 from tests.packet.frames import (
     FROM_CLIENT,
+    LOCAL,
     TO_CLIENT,
     Frame,
     Link,
+    at,
     ends,
     frame,
     from_real,
@@ -81,6 +83,19 @@ def test_ipip_wraps_every_fragment(director: Director, family: int) -> None:
         out = director.packet(one)
         assert out.verdict is SENT
         assert out.packet[14 + (20 if family == 4 else 40) :] == want.ip
+
+
+@pytest.mark.parametrize("forward", ["nat", "route"])
+def test_replies_in_fragments_reach_a_local_client(director: Director, family: int, forward: str) -> None:
+    """A client on the director itself gets all fragments of its answer, up the loopback."""
+    director.serve(family, "udp", forward)
+    own = f"{at(net.VIP[family], 4000)} > {at(net.VIP[family], 80)}"
+    director.packet(udp(own, link=LOCAL), "lo")
+    server, port = (net.server(family, 1), 8080) if forward == "nat" else (net.VIP[family], 80)
+    client = net.VIP[family] if forward == "nat" else net.DIRECTOR[family]
+    replies = fragments(f"{at(server, port)} > {at(client, 4000)}", link=from_server(1))
+    want = fragments(f"{at(net.VIP[family], 80)} > {at(net.VIP[family], 4000)}", link=LOCAL)
+    assert [director.packet(f).packet for f in replies] == want
 
 
 def test_datagrams_are_told_apart(director: Director, family: int) -> None:

@@ -174,6 +174,32 @@ def test_malformed_packets_pass(director: Director, hook: str, family: int, offs
     passes(director, tcp(to_vip(family), "S").with_byte(offset, value), hook)
 
 
+def zero_length(one: Frame) -> Frame:
+    """Return the frame with an IP length of 0 (and an IPv4 header checksum that fits)."""
+    raw = bytearray(one)
+    at = 16 if raw[14] >> 4 == 4 else 18
+    raw[at : at + 2] = bytes(2)
+    if at == 16:
+        raw[24:26] = bytes(2)
+        raw[24:26] = (0xFFFF - sums.ones_sum(bytes(raw[14:34]))).to_bytes(2, "big")
+    return Frame(raw)
+
+
+def test_a_length_of_zero_passes(director: Director, hook: str, family: int, protocol: str) -> None:
+    """An IP packet that says it has no length at all is malformed like any other."""
+    director.serve(family, protocol)
+    passes(director, zero_length(packet_of(protocol, to_vip(family))), hook)
+
+
+def test_a_gso_packet_may_be_too_long_for_its_length(director: Director, family: int) -> None:
+    """Past 64 KiB the field is 0 (BIG TCP), and the packet is as long as its frame."""
+    director.serve(family, "tcp")
+    sent = zero_length(tcp(to_vip(family), "S", bytes(2000)))
+    out = director.packet(sent, gso_size=1000)
+    assert out.packet == zero_length(tcp(to_real(family), "S", bytes(2000), ttl=63, link=to_server(1)))
+    assert director.flows()[0].bytes == (len(sent.ip), 0)
+
+
 def test_a_datagram_shorter_than_its_header_passes(director: Director, hook: str) -> None:
     """An IPv4 length that ends inside the UDP header makes no datagram."""
     director.serve(4, "udp")
