@@ -78,6 +78,8 @@ class Lab:
             self.topology.turn_gro_on()
         for number, namespace in enumerate(self.topology.servers, 1):
             self._start_server(f"real{number}", namespace, topology.server_addresses(4)[number - 1])
+        if self.forward != "nat":
+            self._set_up_real_servers()
         self._made.callback(self.director.purge)
         self.director.start()
         self.director.admin("-R", stdin=self.rules())
@@ -94,10 +96,11 @@ class Lab:
         )
         self._made.callback(servers.stop, peer)
         until(ready.exists, f"the peer of {name} did not start")
-        if self.forward != "nat":
-            for vip in VIP.values():
-                real_server(namespace, "setup", "--forward", self.forward, "--vip", vip)
-                self._made.callback(real_server, namespace, "undo", "--vip", vip)
+
+    def _set_up_real_servers(self) -> None:
+        for vip in VIP.values():
+            real_server(self.topology.servers, "setup", "--forward", self.forward, "--vip", vip)
+            self._made.callback(real_server, self.topology.servers, "undo", "--vip", vip)
 
     def real_port(self, port: int) -> int:
         """Return where real servers listen for what clients ask for at *port*."""

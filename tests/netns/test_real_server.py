@@ -79,45 +79,45 @@ def test_undo_restores_everything(namespace: str, forward: str) -> None:
     """After setup, twice, for both families, and undo, nothing is different from before."""
     before = state(namespace)
     for vip in (*VIP.values(), VIP[4]):
-        real_server(namespace, "setup", "--forward", forward, "--vip", vip)
+        real_server([namespace], "setup", "--forward", forward, "--vip", vip)
     between = state(namespace)
     assert f"{VIP[4]}/32" in between["addresses"] and f"{VIP[6]}/128" in between["addresses"]
     assert ("xlvs_decap" in between["filters"]) is (forward == "ipip")
     for vip in VIP.values():
-        real_server(namespace, "undo", "--forward", forward, "--vip", vip)
+        real_server([namespace], "undo", "--forward", forward, "--vip", vip)
     assert state(namespace) == before
 
 
 def test_addresses_are_undone_one_by_one(namespace: str) -> None:
     """What another virtual address still needs stays."""
     before = state(namespace)
-    real_server(namespace, "setup", "--forward", "ipip", "--vip", "192.0.2.1")
+    real_server([namespace], "setup", "--forward", "ipip", "--vip", "192.0.2.1")
     only_one = state(namespace)
-    real_server(namespace, "setup", "--forward", "route", "--vip", "192.0.2.2", "--interface", "eth0")
-    real_server(namespace, "undo", "--vip", "192.0.2.2")
+    real_server([namespace], "setup", "--forward", "route", "--vip", "192.0.2.2", "--interface", "eth0")
+    real_server([namespace], "undo", "--vip", "192.0.2.2")
     after = state(namespace)
     assert {key: after[key] for key in ("sysctls", "addresses", "qdiscs")} == {
         key: only_one[key] for key in ("sysctls", "addresses", "qdiscs")
     }
     assert "xlvs_decap" in after["filters"]
-    real_server(namespace, "undo", "--vip", "192.0.2.1")
+    real_server([namespace], "undo", "--vip", "192.0.2.1")
     assert state(namespace) == before
 
 
 def test_strict_reverse_path_filter_becomes_loose_for_tunnels_only(namespace: str) -> None:
     """Direct routing works with a strict filter; a packet out of a tunnel may come from anywhere."""
     read: Callable[[], str] = Path("/proc/sys/net/ipv4/conf/eth0/rp_filter").read_text
-    real_server(namespace, "setup", "--forward", "route", "--vip", VIP[4])
+    real_server([namespace], "setup", "--forward", "route", "--vip", VIP[4])
     assert netns.inside(namespace, read) == "0\n"
-    real_server(namespace, "setup", "--forward", "ipip", "--vip", VIP[4])
+    real_server([namespace], "setup", "--forward", "ipip", "--vip", VIP[4])
     assert netns.inside(namespace, read) == "2\n"
 
 
 def test_address_that_was_there_before_stays(namespace: str) -> None:
     """An address that the operator put on the loopback is not taken away by undo."""
     shown(namespace, "ip", "address", "add", f"{VIP[4]}/32", "dev", "lo")
-    real_server(namespace, "setup", "--forward", "route", "--vip", VIP[4])
-    real_server(namespace, "undo", "--vip", VIP[4])
+    real_server([namespace], "setup", "--forward", "route", "--vip", VIP[4])
+    real_server([namespace], "undo", "--vip", VIP[4])
     assert f"{VIP[4]}/32" in state(namespace)["addresses"]
 
 
@@ -126,7 +126,7 @@ def test_virtual_address_is_not_answered_for_by_arp(namespace: str) -> None:
     client = namespace.replace("real1", "client")
     director = namespace.replace("real1", "director")
     shown(director, "ip", "address", "del", f"{VIP[4]}/32", "dev", "eth0")
-    real_server(namespace, "setup", "--forward", "route", "--vip", VIP[4])
+    real_server([namespace], "setup", "--forward", "route", "--vip", VIP[4])
     with pytest.raises(OSError, match="No route to host|timed out"):
         netns.inside(client, lambda: socket.create_connection((VIP[4], 80), 5))
 
@@ -147,7 +147,7 @@ def test_what_cannot_be_is_refused_and_changes_nothing(
     """One sentence, exit code 1, and everything as it was."""
     before = state(namespace)
     with pytest.raises(HostError, match=sentence):
-        real_server(namespace, *arguments)
+        real_server([namespace], *arguments)
     assert state(namespace) == before
 
 

@@ -6,9 +6,11 @@ by itself: what a command refuses is raised with the sentence it said.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -36,11 +38,13 @@ def finished(process: subprocess.Popen[str], what: str) -> str:
     return out
 
 
-def real_server(namespace: str, *arguments: str) -> str:
-    """Run `xlvs real-server` in *namespace* and return what it says.  Raises `HostError`."""
+def real_server(namespaces: Sequence[str], *arguments: str) -> None:
+    """Run `xlvs real-server` in all *namespaces* at once.  Raises `HostError` when all are done and one failed."""
+    words = command("xlvs", "real-server", *arguments)
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    process = netns.popen(namespace, command("xlvs", "real-server", *arguments), **pipes)
-    return finished(process, f"xlvs real-server {' '.join(arguments)}")
+    with contextlib.ExitStack() as all_done:
+        for process in [netns.popen(namespace, words, **pipes) for namespace in namespaces]:
+            all_done.callback(finished, process, f"xlvs real-server {' '.join(arguments)}")
 
 
 @dataclass(slots=True)

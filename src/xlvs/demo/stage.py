@@ -135,11 +135,12 @@ class Stage:
             server = start(namespace, f"real{number}", address, self.settings.real_port, self.directory)
             self._made.callback(server.stop)
             self._real.append(server)
-            if self.settings.forward != "nat":
-                arguments = ["setup", "--forward", self.settings.forward, "--vip", self.settings.vip]
-                self.progress.command(server.name, "xlvs", "real-server", *arguments)
-                real_server(namespace, *arguments)
-                self._made.callback(real_server, namespace, "undo", "--vip", self.settings.vip)
+        if self.settings.forward != "nat":
+            vip = ("--vip", self.settings.vip)
+            arguments = ("setup", "--forward", self.settings.forward, *vip)
+            self.progress.command("real1..3", "xlvs", "real-server", *arguments)
+            self._made.callback(real_server, self.topology.servers, "undo", *vip)
+            real_server(self.topology.servers, *arguments)
 
     def _start_director(self) -> None:
         interfaces = {"auto": "auto"}.get(self.settings.hook, f"eth0={self.settings.hook}")
