@@ -6,8 +6,9 @@ was told is what is in force.  Called from one thread, one request at a time.
 
 from __future__ import annotations
 
+import contextlib
 import errno
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 
@@ -62,21 +63,21 @@ class Engine:
     def change(self, new: State, key: ServiceKey) -> None:
         """Put in force what *new* says about the service *key*; raises `XlvsError`, and then nothing has changed."""
         service = new.services.get(key)
-        try:
+        with self._taken_back([key]):
             self._bring(key, service)
             last = self.layout.last_weights
             self._store.append(disk.put_service(service, last) if service else disk.drop_service(key))
-        except XlvsError:
-            self._bring(key, self.state.services.get(key))
-            raise
         self.state = new
         if self._store.full:
             self._snapshot()
 
     def flush(self) -> None:
-        """Delete every service."""
-        for key in list(self.state.services):
-            self.change(self.state.delete_service(key), key)
+        """Delete every service; raises `XlvsError`, and then nothing has changed."""
+        with self._taken_back(self.state.services):
+            for key in self.state.services:
+                self._bring(key, None)
+            self._snapshot(State(timeouts=self.state.timeouts))
+        self.state = State(timeouts=self.state.timeouts)
 
     def zero(self, keys: Iterable[ServiceKey]) -> None:
         """Let the counters of these services and their servers start from zero; raises `HostError`."""
@@ -122,6 +123,19 @@ class Engine:
     def is_virtual(self, address: Address) -> bool:
         """Return whether *address* is a virtual one, or has flows left from when it was."""
         return bool(self.layout.addresses.get(address, 0) & w.ADDRESS_VIP)
+
+    @contextlib.contextmanager
+    def _taken_back(self, keys: Iterable[ServiceKey]) -> Iterator[None]:
+        """Bring the services *keys* back to the present state if what is done inside fails."""
+        try:
+            yield
+        except (XlvsError, OSError):
+            try:
+                for key in keys:
+                    self._bring(key, self.state.services.get(key))
+            except XlvsError as err:
+                log("a failed change could not be taken back before the next start", why=err)
+            raise
 
     def _bring(self, key: ServiceKey, want: Service | None) -> None:
         """Plan and write one service."""
@@ -185,8 +199,8 @@ class Engine:
                 if number < len(self.counters[kind]):
                     self.counters[kind].set_baseline(number, baseline)
 
-    def _snapshot(self) -> None:
-        self._store.snapshot(self.state, self._baselines, self.layout.last_weights)
+    def _snapshot(self, state: State | None = None) -> None:
+        self._store.snapshot(self.state if state is None else state, self._baselines, self.layout.last_weights)
 
 
 def state_of(layout: Layout) -> State:

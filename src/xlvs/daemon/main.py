@@ -40,6 +40,7 @@ from xlvs.errors import HostError, XlvsError
 
 PROGRAMS = ("xlvs_xdp", "xlvs_in", "xlvs_lo", "xlvs_sweep")
 ICMP_PER_SECOND = 1000
+ACCEPT_LOCAL = "net.ipv4.conf.lo.accept_local"
 COLLECT_S = 5
 PROBE_S = 20
 STOP_S = 0.05
@@ -66,6 +67,7 @@ class Daemon:
         self._server = Server(paths.socket, self._answer)
         self._stopping = asyncio.Event()
         self._pending: set[Callable[[], None]] = set()
+        self._pause_s = SETTLE_S
         self._warned: set[str] = set()
 
     async def run(self) -> None:
@@ -119,9 +121,14 @@ class Daemon:
         log("purged", instance=self._paths.name)
 
     def _after_change(self) -> None:
-        if self._engine.state.services and sysctls.set_once("net.ipv4.conf.lo.accept_local", "1", self._paths.sysctls):
-            log("sysctl set for clients on this host", name="net.ipv4.conf.lo.accept_local", value=1)
+        if self._engine.state.services:
+            _guarded(self._allow_local_clients)
         self._soon(self._advise)
+
+    def _allow_local_clients(self) -> None:
+        """Let replies to clients on this host come from the virtual address, which is the host's own."""
+        if sysctls.set_once(ACCEPT_LOCAL, "1", self._paths.sysctls):
+            log("sysctl set for clients on this host", name=ACCEPT_LOCAL, value=1)
 
     def _warnings(self) -> list[str]:
         return advice.warnings(self._engine.state, self._engine.routes, self._attachments.names(), sysctls.read)
@@ -152,12 +159,16 @@ class Daemon:
         """Do *act* once when the news has settled."""
         if act not in self._pending:
             self._pending.add(act)
-            asyncio.get_running_loop().call_later(SETTLE_S, self._settled, act)
+            asyncio.get_running_loop().call_later(self._pause_s, self._settled, act)
 
     def _settled(self, act: Callable[[], None]) -> None:
         self._pending.discard(act)
-        if not self._stopping.is_set():
-            _guarded(act)
+        if self._stopping.is_set():
+            return
+        began = time.monotonic()
+        _guarded(act)
+        # A router whose routes never settle takes a tenth of our time, no more.
+        self._pause_s = max(SETTLE_S, 10 * (time.monotonic() - began))
 
     async def _every(self, seconds: float, act: Callable[[float], None]) -> None:
         last = time.monotonic()
@@ -257,4 +268,7 @@ def main(argv: list[str]) -> int:
     except XlvsError as err:
         print(f"xlvs: {err}", file=sys.stderr)
         return err.exit_code
+    except OSError as err:
+        print(f"xlvs: the daemon cannot start: {err}", file=sys.stderr)
+        return 1
     return 0

@@ -221,3 +221,23 @@ def test_the_journal_becomes_a_snapshot_when_it_has_outgrown_it(
         director.change(director.state.edit_server(WEB, server(1, weight)), WEB)
         assert paths(tmp_path).journal.stat().st_size < 2500
     assert engine(tmp_path, kernel, adopted=True).state == director.state
+
+
+def test_a_flush_that_cannot_be_kept_is_taken_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Either every service goes, on disk as well, or none."""
+    kernel = FakeKernel()
+    director = engine(tmp_path, kernel)
+    add(director, server(1))
+    add(director, server(2), key=DNS)
+
+    def full(fd: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("os.fsync", full)
+        with pytest.raises(HostError, match="No space left"):
+            director.flush()
+    assert set(kernel.services) == {WEB, DNS}
+    director.flush()
+    assert kernel.services == {}
+    assert engine(tmp_path, kernel, adopted=True).state.services == {}
