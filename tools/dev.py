@@ -199,7 +199,12 @@ def run(*arguments: str) -> int:
 
 def call(*command: str) -> int:
     """Run *command* from the checkout's root; return its exit code."""
-    return subprocess.run(command, cwd=ROOT, env={**os.environ, "PATH": machine.SEARCH_PATH}, check=False).returncode
+    with subprocess.Popen(command, cwd=ROOT, env={**os.environ, "PATH": machine.SEARCH_PATH}) as process:
+        while True:
+            try:
+                return process.wait()
+            except KeyboardInterrupt:  # the command got it as well, and must be let clear up after itself
+                continue
 
 
 def main() -> int:
