@@ -16,10 +16,15 @@ from typing import Any
 
 import pytest
 
+from xlvs.dataplane import syscalls
+from xlvs.dataplane.uapi import AttachType, ProgSpec, ProgType
+from xlvs.demo import netns
 from xlvs.demo.director import Director
 from xlvs.demo.wait import until
 
 NUMBERS = itertools.count(1)
+XDP_PASS = bytes.fromhex("b7000000020000009500000000000000")  # r0 = 2; exit
+XDP_NATIVE = 1 << 2  # XDP_FLAGS_DRV_MODE
 
 
 def ip(*words: str) -> str:
@@ -174,6 +179,22 @@ def test_xdp_on_a_veth_waits_for_a_peer_that_takes_redirects(site: Site) -> None
     site.restart("eth0=tc")
     site.has(eth0="tc")
     assert site.xdp("eth0") == 0
+
+
+def test_an_xdp_slot_that_is_taken_is_left_alone(site: Site) -> None:
+    """Somebody else's XDP program stays, TC is used instead, and the reason says so."""
+    subprocess.run(["ip", "netns", "exec", site.peer, "ethtool", "-K", site.end(), "gro", "on"], check=True)
+    program = syscalls.prog_load(ProgSpec("other", ProgType.XDP, XDP_PASS, "GPL"))
+    ifindex = json.loads(site.ip("-j", "link", "show", "dev", "eth0"))[0]["ifindex"]
+    link = netns.inside(site.name, lambda: syscalls.link_create(program, ifindex, AttachType.XDP, XDP_NATIVE))
+    try:
+        other = site.xdp("eth0")
+        site.restart("eth0=xdp")
+        site.has(eth0="tc")
+        assert "another XDP program" in site.director.why("eth0")
+        assert site.xdp("eth0") == other
+    finally:
+        syscalls.close([link, program])
 
 
 def test_purge_takes_everything_off(site: Site) -> None:
