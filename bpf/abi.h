@@ -111,7 +111,7 @@ struct xlvs_block {
 
 struct xlvs_server {
 	struct xlvs_addr addr;
-	struct xlvs_addr src;	/* the director's own address towards it: outer source, local clients; 0: none */
+	struct xlvs_addr src;	/* the director's own address towards it: outer source, source of local clients and of ICMP errors; 0: none */
 	struct xlvs_addr virt;	/* the service's address and port: what a reply is translated back to */
 	__be16	vport;
 	__be16	port;

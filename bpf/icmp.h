@@ -158,7 +158,7 @@ static __noinline int icmp_reply(ctx_t *ctx, struct pkt *p, const struct xlvs_ad
 	int local = reason_error & ICMP_LOCAL;
 	__u64 sum;
 
-	if (!p || !from || !s || !answerable(p))
+	if (!p || !from || !s || no_addr(from) || !answerable(p))
 		return drop(reason);
 	if (!icmp_allowed(s))
 		return drop(XLVS_DROP_icmp_limit);

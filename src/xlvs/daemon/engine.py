@@ -144,7 +144,7 @@ class Engine:
                 self._write(plan_delete(self.layout, key))
             return
         self._claim(key.address)
-        sources = {server.address: self._source(server) for server in want.servers}
+        sources = {server.address: self.routes.source(server.address) for server in want.servers}
         self._write(plan_service(self.layout, want, sources, self.kernel.sched_state))
 
     def _claim(self, address: Address) -> None:
@@ -155,10 +155,6 @@ class Engine:
         self._write([w.PutAddress(address, self.layout.addresses.get(address, 0) | w.ADDRESS_VIP)])
         if was_source:
             self.refresh()
-
-    def _source(self, server: Server) -> Address | None:
-        # Only tunnels' outer headers and local clients of route and ipip have it.
-        return None if server.forward == "nat" else self.routes.source(server.address)
 
     def _write(self, writes: Iterable[w.Write]) -> None:
         for write in writes:
