@@ -77,26 +77,23 @@ static __always_inline void load_add(__u32 server, int inactive, int n)
 		__sync_fetch_and_add(inactive ? &l->inactive : &l->active, n);
 }
 
+/* *ports*: the client's in the low half. */
+static __always_inline void set_key(struct xlvs_flow_key *k, const struct xlvs_addr *client, const struct xlvs_addr *other,
+				    __u32 ports, __u8 proto, __u8 dir)
+{
+	k->client = *client;
+	k->other = *other;
+	*(wide *)&k->cport = ports | (__u64)proto << 32 | (__u64)dir << 40;
+}
+
 static __always_inline void forward_key(struct xlvs_flow_key *k, const struct pkt *p)
 {
-	k->client = p->src;
-	k->other = p->dst;
-	k->cport = p->sport;
-	k->oport = p->dport;
-	k->proto = p->proto;
-	k->dir = XLVS_DIR_FORWARD;
-	k->pad = 0;
+	set_key(k, &p->src, &p->dst, p->ports, p->proto, XLVS_DIR_FORWARD);
 }
 
 static __always_inline void reply_key(struct xlvs_flow_key *k, const struct pkt *p)
 {
-	k->client = p->dst;
-	k->other = p->src;
-	k->cport = p->dport;
-	k->oport = p->sport;
-	k->proto = p->proto;
-	k->dir = XLVS_DIR_REPLY;
-	k->pad = 0;
+	set_key(k, &p->dst, &p->src, p->ports >> 16 | p->ports << 16, p->proto, XLVS_DIR_REPLY);
 }
 
 /* The key under which replies to the flow *fwd* on *s* arrive; false: they do not come this way. */
