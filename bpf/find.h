@@ -9,6 +9,15 @@
 #include "hop.h"
 #include "schedule.h"
 
+/* A superset of addr_flags(), without a hash lookup. */
+static __always_inline __u32 addr_hint(const struct xlvs_addr *a)
+{
+	__u32 slot = (a->w[0] ^ a->w[1] ^ a->w[2] ^ a->w[3]) * XLVS_HINT_FACTOR >> XLVS_HINT_SHIFT;
+	__u32 *flags = bpf_map_lookup_elem(&addr_hints, &slot);
+
+	return flags ? *flags : 0;
+}
+
 static __always_inline __u32 addr_flags(const struct xlvs_addr *a)
 {
 	__u32 *flags = bpf_map_lookup_elem(&addrs, a);
@@ -125,7 +134,7 @@ static __noinline int stateless_reply(struct walk *w)
 static __always_inline int reply_find(struct walk *w)
 {
 	reply_key(&w->key, &w->p);
-	if (flow_find(&w->found, &w->key, w->now)) {
+	if (flow_seek(&w->found, &w->key, w->now)) {
 		w->server = w->found.flow->server;
 		return 1;
 	}
@@ -133,10 +142,12 @@ static __always_inline int reply_find(struct walk *w)
 	return stateless_reply(w);
 }
 
-static __always_inline int forward_find(struct walk *w)
+static __noinline int forward_find(struct walk *w)
 {
+	if (!w)
+		return 0;
 	forward_key(&w->key, &w->p);
-	if (flow_find(&w->found, &w->key, w->now)) {
+	if (flow_seek(&w->found, &w->key, w->now)) {
 		if (!is_reuse(&w->p, w->found.word)) {
 			w->server = w->found.flow->server;
 			return 1;
@@ -150,12 +161,17 @@ static __always_inline int forward_find(struct walk *w)
 enum way { NO_WAY, TO_SERVER, TO_CLIENT, REFUSED, AGAIN };
 
 /* Whose packet is it?  Flows come before services: a service that is deleted keeps its flows. */
-static __always_inline enum way find(struct walk *w, __u32 to, __u32 from)
+static __noinline int find(struct walk *w)
 {
+	__u32 to, from;
+
+	if (!w)
+		return NO_WAY;
+	to = addr_flags(&w->p.dst);
+	from = addr_flags(&w->p.src);
 	if (to & XLVS_ADDR_VIP) {
 		if (forward_find(w))
 			return TO_SERVER;
-		from = addr_flags(&w->p.src);
 	} else if (!(to & XLVS_ADDR_DIRECTOR && from & XLVS_ADDR_VIP)) {
 		from &= XLVS_ADDR_SERVER;
 	}
@@ -173,6 +189,23 @@ static __always_inline enum way find(struct walk *w, __u32 to, __u32 from)
 		return forward_find(w) ? TO_SERVER : AGAIN;
 	}
 	return NO_WAY;
+}
+
+/* The same for a packet of a known flow, by hints: one lookup, which proves them right or decides nothing. */
+static __always_inline int find_known(struct walk *w, __u32 to, __u32 from, int local)
+{
+	int reply = !(to & XLVS_ADDR_VIP);
+
+	if (!reply)
+		forward_key(&w->key, &w->p);
+	else if (from & XLVS_ADDR_SERVER && !local)
+		reply_key(&w->key, &w->p);
+	else
+		return NO_WAY;
+	if (!flow_find(&w->found, &w->key, w->now) || is_reuse(&w->p, w->found.word))
+		return NO_WAY;
+	w->server = w->found.flow->server;
+	return reply ? TO_CLIENT : TO_SERVER;
 }
 
 #endif

@@ -195,6 +195,12 @@ static __always_inline int flow_find(struct found *found, const struct xlvs_flow
 	return 1;
 }
 
+/* The same, out of line: for all but a packet's first lookup. */
+static __noinline int flow_seek(struct found *found, const struct xlvs_flow_key *k, __u64 now)
+{
+	return found && k ? flow_find(found, k, now) : 0;
+}
+
 /* A slot nobody uses, or the table is full. */
 static __always_inline int slot_take(__u32 *slot)
 {

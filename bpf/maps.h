@@ -107,7 +107,18 @@ struct {
 	__type(value, struct xlvs_table);
 } flow_table SEC(".maps");
 
-/* U. Which addresses are worth a second look: everything else passes at once. */
+/*
+ * U. The flags of all addresses whose hash this is, at (xor of the words) * factor >> shift: without a flag here an
+ * address has none in `addrs`.  Bits of addresses that have gone stay until the daemon starts anew.
+ */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, XLVS_HINTS);
+	__type(key, __u32);
+	__type(value, __u32);
+} addr_hints SEC(".maps");
+
+/* U. Which addresses are ours to look at. */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(max_entries, XLVS_MAX_ADDRS);

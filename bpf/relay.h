@@ -127,7 +127,7 @@ static __noinline int relay_to_server(ctx_t *ctx, struct walk *w)
 	struct quote q = {};
 	__u8 fwd;
 
-	if (!w || !parse_quote(ctx, p, &q, 1) || !flow_find(&w->found, &q.key, coarse_now()))
+	if (!w || !parse_quote(ctx, p, &q, 1) || !flow_seek(&w->found, &q.key, coarse_now()))
 		return PASS;
 	s = server_at(w->found.flow->server);
 	if (!s || !(s->flags & XLVS_SERVER_LIVE))
@@ -160,7 +160,7 @@ static __noinline int relay_to_client(ctx_t *ctx, struct walk *w)
 	struct pkt *p = &w->p;
 	struct quote q = {};
 
-	if (!w || !parse_quote(ctx, p, &q, 0) || !flow_find(&w->found, &q.key, coarse_now()) ||
+	if (!w || !parse_quote(ctx, p, &q, 0) || !flow_seek(&w->found, &q.key, coarse_now()) ||
 	    WORD_FWD(w->found.word) != XLVS_FWD_nat)
 		return PASS;
 	if (p->ttl <= 1)

@@ -70,32 +70,32 @@ static __always_inline void account(struct walk *w, const struct xlvs_server *s,
 }
 
 /* The server must answer the director, not the virtual address that it owns itself. */
-static __always_inline int is_masked(const struct walk *w, __u8 fwd)
+static __always_inline int is_masked(int local, __u8 fwd)
 {
-	return w->local && fwd != XLVS_FWD_nat;
+	return local && fwd != XLVS_FWD_nat;
 }
 
 /* Find the way to the server; a negative result is the verdict's complement: the packet ends here. */
-static __always_inline int find_way(ctx_t *ctx, struct walk *w, const struct xlvs_server *s, __u8 fwd)
+static __always_inline int find_way(ctx_t *ctx, struct walk *w, const struct xlvs_server *s, __u8 fwd, int local)
 {
 	__u32 room = fwd == XLVS_FWD_ipip ? ipip_room(s) : 0;
-	int by_own = room || is_masked(w, fwd);
+	int by_own = room || is_masked(local, fwd);
 
 	if (by_own && no_addr(&s->src))
 		return ~drop(XLVS_DROP_no_source);
-	if (is_masked(w, fwd) && is_v4(&s->src) == w->p.v6)
+	if (is_masked(local, fwd) && is_v4(&s->src) == w->p.v6)
 		return ~drop(XLVS_DROP_no_source);
 	hop_find(ctx, &w->p, &w->hop, by_own ? &s->src : &w->p.src, &s->addr, room);
 #ifdef XLVS_XDP
 	return w->p.ttl <= 1 || !hop_usable(&w->hop) ? ~punt() : 0;
 #else
 	if (w->p.ttl <= 1)
-		return ~icmp_reply(ctx, &w->p, &w->p.dst, ICMP_WHY(XLVS_DROP_ttl, ICMP_TTL_EXCEEDED, w->local), 0);
+		return ~icmp_reply(ctx, &w->p, &w->p.dst, ICMP_WHY(XLVS_DROP_ttl, ICMP_TTL_EXCEEDED, local), 0);
 	if (w->hop.rc == BPF_FIB_LKUP_RET_FRAG_NEEDED) {
-		if (fwd == XLVS_FWD_nat && !w->p.df && !w->local)
+		if (fwd == XLVS_FWD_nat && !w->p.df && !local)
 			return 0;	/* the host's stack fragments it on its way */
 		rewrite_ip(ctx, &w->p, 0, NULL, 1);	/* the quote shows the TTL as counted down, as IPVS does */
-		return ~icmp_reply(ctx, &w->p, &w->p.dst, ICMP_WHY(XLVS_DROP_too_big, ICMP_TOO_BIG, w->local),
+		return ~icmp_reply(ctx, &w->p, &w->p.dst, ICMP_WHY(XLVS_DROP_too_big, ICMP_TOO_BIG, local),
 				   w->hop.fib.mtu_result - room);
 	}
 	return hop_usable(&w->hop) ? 0 : ~hop_drop(&w->hop);
@@ -103,21 +103,21 @@ static __always_inline int find_way(ctx_t *ctx, struct walk *w, const struct xlv
 }
 
 /* To the real server. */
-static __always_inline int to_server(ctx_t *ctx, struct walk *w, const struct xlvs_server *s)
+static __always_inline int to_server(ctx_t *ctx, struct walk *w, const struct xlvs_server *s, int local)
 {
 	__u8 fwd = w->found.flow ? WORD_FWD(w->found.word) : s->fwd;
 	int end, ok;
 
 	if (!(s->flags & XLVS_SERVER_LIVE))
 		return drop(XLVS_DROP_server_gone);
-	end = find_way(ctx, w, s, fwd);
+	end = find_way(ctx, w, s, fwd, local);
 	if (end)
 		return ~end;
 	account(w, s, 0);
 #ifndef XLVS_XDP
 	if (w->hop.rc == BPF_FIB_LKUP_RET_FRAG_NEEDED)
 		return nat_to_server(ctx, &w->p, s, 0) ? PASS : drop(XLVS_DROP_no_headroom);
-	if (is_masked(w, fwd) && !rewrite(ctx, &w->p, 1, &s->src, w->p.sport, 0))
+	if (is_masked(local, fwd) && !rewrite(ctx, &w->p, 1, &s->src, w->p.sport, 0))
 		return drop(XLVS_DROP_no_headroom);
 #endif
 	if (fwd == XLVS_FWD_nat)
@@ -128,7 +128,7 @@ static __always_inline int to_server(ctx_t *ctx, struct walk *w, const struct xl
 		ok = route_to_server(ctx, &w->p);
 	if (!ok)
 		return drop(XLVS_DROP_no_headroom);
-	count(w->local ? XLVS_COUNT_local_forwarded : COUNT_FORWARDED);
+	count(local ? XLVS_COUNT_local_forwarded : COUNT_FORWARDED);
 	return hop_leave(ctx, &w->hop);
 }
 
@@ -183,20 +183,21 @@ static __always_inline int to_client(ctx_t *ctx, struct walk *w, struct xlvs_ser
 
 #ifndef XLVS_XDP
 /* What only TC looks at.  True: the packet ends here, with *verdict*. */
-static __always_inline int is_special(ctx_t *ctx, struct walk *w, __u32 to, __u32 from, int *verdict)
+static __always_inline int is_special(ctx_t *ctx, struct walk *w, int local, int *verdict)
 {
 	*verdict = PASS;
 	if (is_icmp_error(ctx, &w->p)) {
-		if (to & XLVS_ADDR_VIP)
+		if (addr_flags(&w->p.dst) & XLVS_ADDR_VIP)
 			*verdict = relay_to_server(ctx, w);
 		/* The client may be the director itself, by its virtual address. */
-		if (*verdict == PASS && !w->local)
+		if (*verdict == PASS && !local)
 			*verdict = relay_to_client(ctx, w);
 		return 1;
 	}
 	if (w->p.proto != IPPROTO_TCP && w->p.proto != IPPROTO_UDP)
 		return 1;
-	return w->p.frag && (to & (XLVS_ADDR_VIP | XLVS_ADDR_DIRECTOR) || from & XLVS_ADDR_SERVER) && !frag_ports(&w->p);
+	return w->p.frag && (addr_flags(&w->p.dst) & (XLVS_ADDR_VIP | XLVS_ADDR_DIRECTOR) ||
+			     addr_flags(&w->p.src) & XLVS_ADDR_SERVER) && !frag_ports(&w->p);
 }
 #endif
 
@@ -207,23 +208,25 @@ static __always_inline int walk(ctx_t *ctx, int local)
 	__u32 to, from;
 	enum way way;
 
-	if ((!local && !is_ours(ctx)) || !parse(ctx, &w.p))
+	if ((!local && !is_ours(ctx)) || !xlvs_parse(ctx, &w.p))
 		return PASS;
-	to = addr_flags(&w.p.dst);
-	from = to & XLVS_ADDR_VIP ? 0 : addr_flags(&w.p.src);
 #ifdef XLVS_XDP
 	if (w.p.frag || (w.p.proto != IPPROTO_TCP && w.p.proto != IPPROTO_UDP))
 		return PASS;
 #else
 	int verdict;
 
-	if (is_special(ctx, &w, to, from, &verdict))
+	if (is_special(ctx, &w, local, &verdict))
 		return verdict;
 #endif
+	to = addr_hint(&w.p.dst);
+	from = addr_hint(&w.p.src);
 	if (!(to & XLVS_ADDR_VIP) && !from)
 		return PASS;
 	w.now = coarse_now();
-	way = find(&w, to, from);
+	way = find_known(&w, to, from, local);
+	if (way == NO_WAY)
+		way = find(&w);
 	if (way == AGAIN)
 		return drop(XLVS_DROP_busy);
 	if (way == REFUSED)
@@ -235,7 +238,7 @@ static __always_inline int walk(ctx_t *ctx, int local)
 	s = server_at(w.server);
 	if (way == NO_WAY || !s)
 		return PASS;
-	return way == TO_SERVER ? to_server(ctx, &w, s) : to_client(ctx, &w, s);
+	return local || way == TO_SERVER ? to_server(ctx, &w, s, local) : to_client(ctx, &w, s);
 }
 
 #endif

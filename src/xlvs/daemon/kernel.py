@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from xlvs.dataplane import _abi as abi
-from xlvs.dataplane import pack_addr, unpack_addr
+from xlvs.dataplane import hint_slots, pack_addr, unpack_addr
 from xlvs.model import ServiceKey
 from xlvs.model.server import Address
 from xlvs.plan import writes as w
@@ -41,7 +41,10 @@ class Kernel:
         maps = self._maps
         match write:
             case w.PutAddress(address, flags):
-                maps["addrs"].put(pack_addr(address), flags)
+                packed = pack_addr(address)
+                (slot,) = hint_slots([packed])
+                maps["addr_hints"].put(slot, maps["addr_hints"].get(slot) | flags)
+                maps["addrs"].put(packed, flags)
             case w.DropAddress(address):
                 maps["addrs"].delete(pack_addr(address))
             case w.PutServer(number, row):
@@ -64,6 +67,13 @@ class Kernel:
                 maps["services"].put(_service_key(service), _service_record(value))
             case w.DropService(service):
                 maps["services"].delete(_service_key(service))
+
+    def renew_hints(self) -> None:
+        """Drop the hints of addresses that have gone: they are never wrong, but cost a packet a lookup."""
+        addresses, flags = self._maps["addrs"].items()
+        hints = np.zeros(abi.HINTS, np.uint32)
+        np.bitwise_or.at(hints, hint_slots(addresses), flags)
+        self._maps["addr_hints"].write(0, hints)
 
     def layout(self) -> Layout:
         """Read back what is in the maps."""

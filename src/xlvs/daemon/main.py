@@ -78,6 +78,7 @@ class Daemon:
                 f"the pinned maps are of another xlvs (ABI {self._kernel.pinned_abi()}, not {abi.ABI}): "
                 f"run `xlvs stop --instance {self._paths.name} --purge`, which ends its flows, and start again"
             )
+        self._kernel.renew_hints()
         self._engine.start(adopted=adopted)
         # Services come first: a packet that a hook takes must find them, and each is whole when it appears.
         self._kernel.configure(self._engine.state.timeouts, self._netlink.loopback(), ICMP_PER_SECOND)
