@@ -11,6 +11,7 @@ from tests.packet import network as net
 from tests.packet.director import DROP, PASS, SENT, Director, at, real
 from tests.packet.frames import (
     TO_CLIENT,
+    Frame,
     from_real,
     from_server,
     from_vip,
@@ -29,17 +30,17 @@ def key(family: int, protocol: str) -> str:
     return f"{at(net.VIP[family], 80)}/{protocol}"
 
 
-def coarse_ns() -> int:
-    """Return the time by the clock that the programs look at, which moves once a tick (CLOCK_MONOTONIC_COARSE)."""
-    return time.clock_gettime_ns(6)
-
-
 def until(condition: Callable[[], bool], what: str) -> None:
     """Wait for *condition*; *what* is said if it never comes."""
     deadline = time.monotonic() + 20
     while not condition():
         assert time.monotonic() < deadline, what
         time.sleep(0.01)
+
+
+def wait_past(moment_ns: int) -> None:
+    """Wait until the programs' clock, which moves once a tick, is past *moment_ns*, and then two ticks of 100 Hz."""
+    until(lambda: time.clock_gettime_ns(time.CLOCK_MONOTONIC) > moment_ns + 20_000_000, "the clock stands still")
 
 
 def test_a_server_of_weight_zero_takes_no_new_flow(director: Director, hook: str, family: int, protocol: str) -> None:
@@ -127,8 +128,7 @@ def test_an_idle_flow_is_gone_at_once(director: Director, hook: str, family: int
     director.configure(idle_s={"SYN_RECV": 0.02, "UDP": 0.02})
     director.service(key(family, protocol), f"{real(family)} nat", f"{real(family, 'nat', 2)} nat")
     director.packet(packet_of(protocol, to_vip(family)), hook)
-    end = director.flows()[0].seen_ns + 20_000_000
-    until(lambda: coarse_ns() > end, "the clock stands still")
+    wait_past(director.flows()[0].seen_ns + 20_000_000)
     reply = packet_of(protocol, from_real(family, 2), "SA", link=from_server(2))
     out = director.packet(reply, hook)
     assert (out.verdict, out.packet) == (PASS, reply)
@@ -148,9 +148,12 @@ def test_packets_keep_a_flow_alive(director: Director, hook: str, family: int, p
         packet_of(protocol, to_vip(family), "A"),
     ):
         before = director.flows()[0].seen_ns
-        until(lambda before=before: coarse_ns() > before, "the clock stands still")
-        director.packet(frame, hook)
-        assert director.flows()[0].seen_ns > before
+
+        def is_seen(frame: Frame = frame, before: int = before) -> bool:
+            assert director.packet(frame, hook).verdict is SENT
+            return director.flows()[0].seen_ns > before
+
+        until(is_seen, "the flow does not notice its packets")
 
 
 def test_a_full_table_harms_no_flow_and_serves_new_ones(
@@ -232,6 +235,36 @@ def test_flows_of_one_client_port_to_two_services_are_two(director: Director, ho
     assert director.packet(udp(to_vip(family)), hook).packet[5] == 2
     assert director.packet(tcp(to_vip(family)[:-1] + "1", "S"), hook).packet[5] == 3
     assert director.live() == 3
+
+
+def test_of_two_flows_with_the_same_replies_the_newer_has_them(director: Director, hook: str, family: int) -> None:
+    """One client port to two services of one nat server: replies are the newer flow's, whenever the older ends."""
+    address = at(net.VIP[family], 0)[:-1]
+    for port in (80, 81):
+        director.service(f"{address}{port}/tcp", f"{real(family)} nat")
+    director.configure(idle_s={"CLOSE": 0})
+    older, newer = to_vip(family), to_vip(family)[:-1] + "1"
+    director.packet(tcp(older, "S"), hook)
+    director.packet(tcp(newer, "S"), hook)
+    for flags in ("A", "R"):
+        director.packet(tcp(older, flags), hook)
+    assert director.live() == 2
+    wait_past(time.clock_gettime_ns(time.CLOCK_MONOTONIC))
+    assert director.packet(tcp(older, "A"), hook).verdict is PASS
+    assert director.live() == 1
+    out = director.packet(tcp(from_real(family), "A", link=from_server(1)), hook)
+    assert out.packet == tcp(from_vip(family).replace(":80 ", ":81 "), "A", ttl=63, link=TO_CLIENT)
+
+
+def test_a_finished_flow_of_a_quiet_server_may_move(director: Director, hook: str, family: int) -> None:
+    """A SYN on a flow in TIME_WAIT at a server of weight 0 goes to a server with a weight."""
+    director.service(key(family, "tcp"), f"{real(family)} nat")
+    for flags in ("S", "FA"):
+        director.packet(tcp(to_vip(family), flags), hook)
+    assert director.states() == ["TIME_WAIT"]
+    director.service(key(family, "tcp"), f"{real(family)} nat w=0", f"{real(family, 'nat', 2)} nat")
+    out = director.packet(tcp(to_vip(family), "S"), hook)
+    assert out.packet == tcp(to_real(family, 2), "S", ttl=63, link=to_server(2))
 
 
 @pytest.fixture
