@@ -10,6 +10,7 @@ holds (a veth's ring has 256 places), so what is lost is the director's loss.
 
 from __future__ import annotations
 
+import errno
 import random
 import selectors
 
@@ -19,6 +20,7 @@ from tests.netns.peer import seal
 DATAGRAMS = 100_000
 FLOWS = 32
 WINDOW = 64
+FRAGMENTED = 4000
 LARGEST = 1300
 """Bytes of payload; with every header, also a tunnel's, it fits 1500."""
 
@@ -46,3 +48,22 @@ def test_no_datagram_is_lost_or_changed(lab: Lab, family: int) -> None:
     finally:
         for sock in socks:
             sock.close()
+
+
+def test_fragmented_datagram_arrives_whole(lab: Lab, family: int) -> None:
+    """A datagram of three fragments comes back whole; a tunnel tells the sender once that smaller ones are needed."""
+    lab.warm_up(family)
+    told = 0
+    with lab.datagram_socket(family, PEER) as sock:
+        for number in range(100):
+            datagram = seal(number, bytes([number]) * FRAGMENTED)
+            try:
+                sock.send(datagram)
+                back = sock.recv(65535)
+            except OSError as err:
+                assert err.errno == errno.EMSGSIZE
+                told += 1
+                sock.send(datagram)
+                back = sock.recv(65535)
+            assert back == datagram
+    assert told <= (1 if lab.forward == "ipip" else 0)

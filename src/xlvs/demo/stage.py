@@ -167,19 +167,20 @@ class Stage:
     def play(self) -> dict[str, Any]:
         """Send the requests; return the outcome as one JSON object."""
         self.progress.step(f"warm-up: {WARM_UP} requests that do not count")
-        self._send(WARM_UP, show=False)
+        self._send(0, WARM_UP, show=False)
         self.progress.step(f"{self.settings.requests} requests to {self.settings.service}, each a new flow")
-        self.result = self._send(self.settings.requests, show=True)
+        self.result = self._send(WARM_UP, self.settings.requests, show=True)
         settings = asdict(self.settings) | {"hook": self.director.hook()}
         return report.as_json(self.result, self._names(), **settings)
 
-    def _send(self, requests: int, *, show: bool) -> Result:
+    def _send(self, first: int, requests: int, *, show: bool) -> Result:
         job = Job(
             self.settings.protocol,
             self.settings.vip,
             PORTS[self.settings.protocol],
             topology.client_addresses(self.settings.family),
             requests,
+            first,
         )
         argv = [sys.executable, "-m", "xlvs.demo.traffic", json.dumps(asdict(job))]
         with netns.popen(self.topology.client, argv, stdout=subprocess.PIPE) as client:

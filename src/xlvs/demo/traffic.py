@@ -22,23 +22,35 @@ from typing import Any
 
 from xlvs.demo.servers import HEADER
 
-IP_BIND_ADDRESS_NO_PORT = 24  # include/uapi/linux/in.h
+FIRST_PORT = 1024
+PORTS = 65536 - FIRST_PORT
 REPORT_INTERVAL_S = 0.2
 
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """What to send: *requests* to *address*:*port* out of *sources* in turn, *concurrency* at a time."""
+    """What to send: *requests* to *address*:*port* out of *sources* in turn, *concurrency* at a time.
+
+    Request number *first* and those after it; each number has a source and a
+    port of its own.  Left to the kernel, ports would come up twice by chance,
+    and a packet of a known flow goes where the flow goes.
+    """
 
     protocol: str
     address: str
     port: int
     sources: list[str]
     requests: int
+    first: int = 0
     concurrency: int = 16
     timeout_s: float = 5.0
     give_up: int = 64
     """Errors after which the rest is not sent any more."""
+
+    def source(self, number: int) -> tuple[str, int]:
+        """Return the address and port that request *number* comes from."""
+        turn, place = divmod(number, len(self.sources))
+        return self.sources[place], FIRST_PORT + turn % PORTS
 
 
 @dataclass(slots=True)
@@ -77,7 +89,7 @@ class Result:
 
 async def run(job: Job, result: Result) -> None:
     """Carry out *job*, adding to *result* as answers come."""
-    numbers = iter(range(job.requests))
+    numbers = iter(range(job.first, job.first + job.requests))
     await asyncio.gather(*(_worker(job, numbers, result) for _ in range(job.concurrency)))
 
 
@@ -86,11 +98,10 @@ async def _worker(job: Job, numbers: Iterator[int], result: Result) -> None:
     for number in numbers:
         if result.errors.total() >= job.give_up:
             return
-        source = job.sources[number % len(job.sources)]
         start = time.perf_counter()
         try:
             async with asyncio.timeout(job.timeout_s):
-                server = await ask(job, source, number)
+                server = await ask(job, number)
         except TimeoutError:
             result.errors[f"no answer within {job.timeout_s:g} s"] += 1
         except (OSError, ValueError) as err:
@@ -100,10 +111,10 @@ async def _worker(job: Job, numbers: Iterator[int], result: Result) -> None:
             result.per_server[server] += 1
 
 
-async def _http(job: Job, source: str, number: int) -> str:
+async def _http(job: Job, number: int) -> str:
     """Make one HTTP request over a connection of its own; return the server's address."""
     loop = asyncio.get_running_loop()
-    with _socket(job, socket.SOCK_STREAM, source) as sock:
+    with _socket(job, socket.SOCK_STREAM, number) as sock:
         await loop.sock_connect(sock, (job.address, job.port))
         await loop.sock_sendall(sock, f"GET /{number} HTTP/1.1\r\nHost: demo\r\nConnection: close\r\n\r\n".encode())
         answer = b""
@@ -127,10 +138,10 @@ def parse_http(answer: bytes) -> str:
     return server
 
 
-async def _datagram(job: Job, source: str, number: int) -> str:
+async def _datagram(job: Job, number: int) -> str:
     """Send one numbered datagram from a socket of its own; return the server's address."""
     loop = asyncio.get_running_loop()
-    with _socket(job, socket.SOCK_DGRAM, source) as sock:
+    with _socket(job, socket.SOCK_DGRAM, number) as sock:
         await loop.sock_connect(sock, (job.address, job.port))
         await loop.sock_sendall(sock, str(number).encode())
         words = (await loop.sock_recv(sock, 2048)).decode("latin-1").split()
@@ -139,13 +150,10 @@ async def _datagram(job: Job, source: str, number: int) -> str:
     return words[2]
 
 
-def _socket(job: Job, kind: socket.SocketKind, source: str) -> socket.socket:
+def _socket(job: Job, kind: socket.SocketKind, number: int) -> socket.socket:
     sock = socket.socket(socket.AF_INET6 if ":" in job.address else socket.AF_INET, kind)
     sock.setblocking(False)
-    if kind is socket.SOCK_STREAM:
-        # Without it bind() takes a port away from all destinations at once, and 28,000 requests use them up.
-        sock.setsockopt(socket.IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, 1)
-    sock.bind((source, 0))
+    sock.bind(job.source(number))
     return sock
 
 
