@@ -46,6 +46,8 @@ class Lab:
     hook: str
     directory: Path
     scheduler: str = "rr"
+    started: bool = True
+    """Whether the daemon runs and has its services from the beginning."""
     topology: Topology = field(init=False)
     director: Director = field(init=False)
     real: list[servers.RealServer] = field(default_factory=list)
@@ -81,8 +83,9 @@ class Lab:
         if self.forward != "nat":
             self._set_up_real_servers()
         self._made.callback(self.director.purge)
-        self.director.start()
-        self.director.admin("-R", stdin=self.rules())
+        if self.started:
+            self.director.start()
+            self.director.admin("-R", stdin=self.rules())
 
     def _start_server(self, name: str, namespace: str, address: str) -> None:
         nginx = servers.start_nginx(namespace, name, address, self.real_port(HTTP), self.directory)

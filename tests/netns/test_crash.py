@@ -147,8 +147,7 @@ def start_in_netns_exec(lab: Lab) -> subprocess.Popen[str]:
 
 def test_kill_inside_ip_netns_exec_fails_no_request(tmp_path: Path) -> None:
     """With a bpffs mounted beforehand, programs and maps outlive a daemon whose private mounts die with it."""
-    with Lab("nat", "tc", tmp_path) as lab:
-        lab.director.purge()
+    with Lab("nat", "tc", tmp_path, started=False) as lab:
         mounted = Path("/run/xlvs") / f"{lab.director.instance}.bpf"
         mounted.mkdir(parents=True, exist_ok=True)
         subprocess.run(["mount", "-t", "bpf", "bpf", str(mounted)], check=True)
@@ -167,8 +166,7 @@ def test_kill_inside_ip_netns_exec_fails_no_request(tmp_path: Path) -> None:
 
 def test_daemon_refuses_a_mount_that_would_die_with_it(tmp_path: Path) -> None:
     """Inside `ip netns exec` and without a bpffs from before, the daemon says in a sentence what to do."""
-    with Lab("nat", "tc", tmp_path) as lab:
-        lab.director.purge()
+    with Lab("nat", "tc", tmp_path, started=False) as lab:
         process = start_in_netns_exec(lab)
         try:
             assert process.wait(20) == 1
