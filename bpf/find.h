@@ -131,8 +131,33 @@ static __noinline int stateless_reply(struct walk *w)
 	return xlvs_stateless(&ask) == w->server;
 }
 
-static __always_inline int reply_find(struct walk *w)
+enum way { NO_WAY, TO_SERVER, TO_CLIENT, REFUSED, AGAIN };
+
+/* A packet of a flow, by one lookup.  Flows come before services: a service that is deleted keeps its flows. */
+static __always_inline enum way find_known(struct walk *w, __u32 to, __u32 from, int local)
 {
+	int reply = !(to & XLVS_ADDR_VIP);
+
+	if (!reply)
+		forward_key(&w->key, &w->p);
+	else if (from & XLVS_ADDR_SERVER && !local)
+		reply_key(&w->key, &w->p);
+	else
+		return NO_WAY;
+	if (!flow_find(&w->found, &w->key, w->now))
+		return NO_WAY;
+	if (!reply && is_reuse(&w->p, w->found.word)) {
+		flow_end(w->found.flow, w->found.slot, w->found.word);
+		return NO_WAY;
+	}
+	w->server = w->found.flow->server;
+	return reply ? TO_CLIENT : TO_SERVER;
+}
+
+static __noinline int reply_find(struct walk *w)
+{
+	if (!w)
+		return 0;
 	reply_key(&w->key, &w->p);
 	if (flow_seek(&w->found, &w->key, w->now)) {
 		w->server = w->found.flow->server;
@@ -142,41 +167,26 @@ static __always_inline int reply_find(struct walk *w)
 	return stateless_reply(w);
 }
 
-static __noinline int forward_find(struct walk *w)
+static __always_inline int forward_find(struct walk *w)
 {
-	if (!w)
-		return 0;
 	forward_key(&w->key, &w->p);
-	if (flow_seek(&w->found, &w->key, w->now)) {
-		if (!is_reuse(&w->p, w->found.word)) {
-			w->server = w->found.flow->server;
-			return 1;
-		}
-		flow_end(w->found.flow, w->found.slot, w->found.word);
-	}
-	w->found.flow = NULL;
-	return 0;
+	if (!flow_seek(&w->found, &w->key, w->now))
+		return 0;
+	w->server = w->found.flow->server;
+	return 1;
 }
 
-enum way { NO_WAY, TO_SERVER, TO_CLIENT, REFUSED, AGAIN };
-
-/* Whose packet is it?  Flows come before services: a service that is deleted keeps its flows. */
-static __noinline int find(struct walk *w)
+/* Whose packet is it?  *to* and *from* are hints: what they say in vain, the lookups find out. */
+static __always_inline enum way find(struct walk *w, __u32 to, __u32 from, int local)
 {
-	__u32 to, from;
+	enum way way = find_known(w, to, from, local);
 
-	if (!w)
-		return NO_WAY;
-	to = addr_flags(&w->p.dst);
-	from = addr_flags(&w->p.src);
-	if (to & XLVS_ADDR_VIP) {
-		if (forward_find(w))
-			return TO_SERVER;
-	} else if (!(to & XLVS_ADDR_DIRECTOR && from & XLVS_ADDR_VIP)) {
-		from &= XLVS_ADDR_SERVER;
-	}
+	if (way != NO_WAY)
+		return way;
+	w->found.flow = NULL;
 	/* The client of a reply may be the director itself, by its virtual or its own address. */
-	if (from & (XLVS_ADDR_SERVER | XLVS_ADDR_VIP) && !w->local && reply_find(w))
+	from &= to & (XLVS_ADDR_VIP | XLVS_ADDR_DIRECTOR) ? XLVS_ADDR_SERVER | XLVS_ADDR_VIP : XLVS_ADDR_SERVER;
+	if (from && !local && reply_find(w))
 		return TO_CLIENT;
 	if (!(to & XLVS_ADDR_VIP))
 		return NO_WAY;
@@ -189,23 +199,6 @@ static __noinline int find(struct walk *w)
 		return forward_find(w) ? TO_SERVER : AGAIN;
 	}
 	return NO_WAY;
-}
-
-/* The same for a packet of a known flow, by hints: one lookup, which proves them right or decides nothing. */
-static __always_inline int find_known(struct walk *w, __u32 to, __u32 from, int local)
-{
-	int reply = !(to & XLVS_ADDR_VIP);
-
-	if (!reply)
-		forward_key(&w->key, &w->p);
-	else if (from & XLVS_ADDR_SERVER && !local)
-		reply_key(&w->key, &w->p);
-	else
-		return NO_WAY;
-	if (!flow_find(&w->found, &w->key, w->now) || is_reuse(&w->p, w->found.word))
-		return NO_WAY;
-	w->server = w->found.flow->server;
-	return reply ? TO_CLIENT : TO_SERVER;
 }
 
 #endif

@@ -224,9 +224,7 @@ static __always_inline int walk(ctx_t *ctx, int local)
 	if (!(to & XLVS_ADDR_VIP) && !from)
 		return PASS;
 	w.now = coarse_now();
-	way = find_known(&w, to, from, local);
-	if (way == NO_WAY)
-		way = find(&w);
+	way = find(&w, to, from, local);
 	if (way == AGAIN)
 		return drop(XLVS_DROP_busy);
 	if (way == REFUSED)
