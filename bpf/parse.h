@@ -162,7 +162,7 @@ struct frag_ext {
 	__be32	id;
 };
 
-/* Skip extension headers (RFC 8200 §4.1); false if they do not end within our patience. */
+/* Skip extension headers (RFC 8200 §4.1); one that is beyond our patience is no protocol of ours. */
 static __always_inline int parse_extensions(ctx_t *ctx, struct pkt *p, __u8 next)
 {
 	__u32 off = p->l3 + sizeof(struct ipv6hdr);
@@ -195,8 +195,6 @@ static __always_inline int parse_extensions(ctx_t *ctx, struct pkt *p, __u8 next
 		if (off > HEADERS)
 			return 0;
 	}
-	if (i == MAX_EXTENSION_HEADERS)
-		return 0;
 	p->proto = next;
 	p->l4 = off;
 	return 1;
@@ -254,11 +252,17 @@ static __always_inline int parse_l4(ctx_t *ctx, struct pkt *p)
 }
 
 /*
- * Fill *p*; false: not a whole packet of a kind we look at.  A global function,
- * so that the verifier goes through the rest of the walk once, not once for
- * every way through here.
+ * A global function, so that the verifier goes through the rest of the walk
+ * once, not once for every way through here; XDP has fewer, and saves the call.
  */
-__noinline int xlvs_parse(ctx_t *ctx, struct pkt *p)
+#ifdef XLVS_XDP
+#define PARSE	static __always_inline
+#else
+#define PARSE	__noinline
+#endif
+
+/* Fill *p*; false: not a whole packet of a kind we look at. */
+PARSE int xlvs_parse(ctx_t *ctx, struct pkt *p)
 {
 	struct ethhdr *eth;
 	int ok;
