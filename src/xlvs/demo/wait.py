@@ -10,7 +10,7 @@ from xlvs.errors import HostError
 INTERVAL_S = 0.02
 
 
-def until(condition: Callable[[], bool], otherwise: str, timeout_s: float = 20.0) -> None:
+def until(condition: Callable[[], bool], otherwise: str, timeout_s: float = 60.0) -> None:
     """Return when *condition* holds.  Raises `HostError` with the sentence *otherwise* after *timeout_s* seconds."""
     deadline = time.monotonic() + timeout_s
     while not condition():
