@@ -68,13 +68,13 @@ static __noinline int choose(struct walk *w)
 	__u8 flags, state;
 	int opened;
 
-	if (!w || w->p.frag == FRAG_LATER)
+	if (!w)
 		return NOT_OURS;
 	svc = service_find(&w->p.dst, w->p.dport, w->p.proto);
 	if (!svc)
 		return NOT_OURS;
 	ask_about(&ask, svc, &w->p.src, w->p.sport, &w->p.dst);
-	if (w->p.proto == IPPROTO_TCP && !tcp_opens(w->p.tcp)) {
+	if (w->p.frag == FRAG_LATER || (w->p.proto == IPPROTO_TCP && !tcp_opens(w->p.tcp))) {
 		if (!overflowing(w->now))
 			return NOT_OURS;
 		w->server = xlvs_stateless(&ask);
