@@ -219,6 +219,7 @@ def test_a_slot_is_used_again(director: Director, hook: str, family: int) -> Non
             director.packet(tcp(from_real(family, 1, port), "R", link=from_server(1)), hook)
         assert director.states() == ["CLOSE"] * 4
         assert director.load(real(family)) == (0, 4)
+        assert [flow.packets for flow in director.flows()] == [(2, 1)] * 4
     assert director.counters()["flow_opened"] == 200
     assert director.counters()["flow_expired"] == 196
     assert "flow_full" not in director.counters()
@@ -279,7 +280,6 @@ def swept(network: Network) -> Iterator[Director]:
 
 def test_the_timer_ends_idle_flows(swept: Director, family: int) -> None:
     """Without a packet more, idle flows leave the table and the servers' loads return to 0; busy ones stay."""
-    swept.configure(idle_s={"SYN_RECV": 0.05, "CLOSE": 0.05, "UDP": 0.05})
     swept.serve(family, "tcp")
     swept.serve(family, "udp")
     for port in range(4000, 4020):
@@ -289,6 +289,7 @@ def test_the_timer_ends_idle_flows(swept: Director, family: int) -> None:
             swept.packet(tcp(to_vip(family, port), "A"))
         if port % 4 == 3:
             swept.packet(tcp(to_vip(family, port), "R"))
+    swept.configure(idle_s={"SYN_RECV": 0.05, "CLOSE": 0.05, "UDP": 0.05})
     until(lambda: swept.live() == 5, "flows that were idle for too long stayed")
     assert swept.states() == ["ESTABLISHED"] * 5
     assert [f.client[1] % 4 for f in swept.flows()] == [1] * 5

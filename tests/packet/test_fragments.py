@@ -119,6 +119,30 @@ def test_a_later_fragment_without_its_first_passes(director: Director, family: i
     assert director.flows() == []
 
 
+def test_a_later_fragment_opens_no_flow(director: Director, family: int) -> None:
+    """A fragment whose flow ended since its first one is left to the stack."""
+    director.serve(family, "udp")
+    first, second, _ = fragments(to_vip(family))
+    director.packet(first)
+    director.clear_flows()
+    out = director.packet(second)
+    assert (out.verdict, out.packet) == (PASS, second)
+    assert director.live() == 0
+
+
+def test_fragments_stay_together_while_the_table_is_full(director: Director, family: int) -> None:
+    """Without room for their flow all fragments go to the one server of the stateless choice."""
+    director.configure(max_flows=1)
+    vip = to_vip(family).split(" > ")[1]
+    director.service(f"{vip}/udp", *(f"{at(net.server(family, n), 8080)} nat" for n in (1, 2, 3)))
+    director.packet(udp(to_vip(family)))
+    for port in range(5000, 5010):
+        out = [director.packet(f) for f in fragments(to_vip(family, port), ident=port)]
+        number = out[0].packet[5]
+        want = fragments(to_real(family, number, port), ident=port, ttl=63, link=to_server(number))
+        assert [o.packet for o in out] == want
+
+
 def test_xdp_leaves_fragments_to_tc(director: Director, family: int) -> None:
     """No fragment is changed by XDP, and none of its checksums is taken for a partial one."""
     director.serve(family, "udp")
