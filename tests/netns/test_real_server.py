@@ -34,6 +34,8 @@ def namespace() -> Iterator[str]:
         write(topology.servers[0], "all/rp_filter", 1)
         write(topology.servers[0], "eth0/arp_announce", 1)
         yield topology.servers[0]
+        for file in records(topology.servers[0]):
+            file.unlink()
     finally:
         topology.remove()
 
@@ -60,18 +62,18 @@ def state(namespace: str) -> dict[str, str]:
         "addresses": shown(namespace, "ip", "-brief", "address"),
         "qdiscs": shown(namespace, "tc", "qdisc", "show"),
         "filters": shown(namespace, "tc", "filter", "show", "dev", "eth0", "ingress"),
-        "files": " ".join(sorted(path.name for path in Path("/run/xlvs").glob(f"real-server-{cookie(namespace)}*"))),
+        "files": " ".join(path.name for path in records(namespace)),
     }
 
 
-def cookie(namespace: str) -> int:
-    """Return the kernel's own number of *namespace*."""
+def records(namespace: str) -> list[Path]:
+    """Return the files that the command keeps for *namespace*, by the kernel's own number of it."""
 
-    def read() -> int:
+    def cookie() -> int:
         with socket.socket() as sock:
             return int.from_bytes(sock.getsockopt(socket.SOL_SOCKET, SO_NETNS_COOKIE, 8), sys.byteorder)
 
-    return netns.inside(namespace, read)
+    return sorted(Path("/run/xlvs").glob(f"real-server-{netns.inside(namespace, cookie)}*"))
 
 
 @pytest.mark.parametrize("forward", ["route", "ipip"])
