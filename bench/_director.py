@@ -135,6 +135,7 @@ class Director:
         room = max(abi.MAX_FLOWS, 2 * flows)
         loader = Loader(objects, sizes={"flows": room, "flow_index": 2 * room, "flow_free": room})
         names = {case.wrapper, case.plain.wrapper, case.opener.wrapper, case.program, f"{case.hook}_nothing"}
+        names |= {f"xdp_{word}" for word in ("hash", "fib4", "fib6")} if case.hook == "xdp" else set()
         loaded = loader.load(programs=names)
         self._maps, self._programs, self._close = loaded.maps, loaded.programs, loaded.close
         self._configure(room)
@@ -158,15 +159,19 @@ class Director:
         finally:
             self._forget()
 
-    def wrapper(self, repeat: int) -> int:
-        """Return what the wrapper costs: ns per packet with a program that returns at once."""
-        return self._run(self.case.plain, ACK, 0, self.flows, repeat, program=f"{self.case.hook}_nothing")
+    def wrapper(self, repeat: int, program: str = "nothing") -> int:
+        """Return what the wrapper costs: ns per packet with a program that returns at once.
+
+        *program*: ``hash`` or ``fib4``, ``fib6`` (XDP only) for one that makes one such lookup.
+        """
+        return self._run(self.case.plain, ACK, 0, self.flows, repeat, program=f"{self.case.hook}_{program}")
 
     def _configure(self, room: int) -> None:
         """Write a service and its servers as the daemon would."""
         maps, family = self._maps, FAMILIES[self.case.family]
         virt, method = _packed(family.virt), abi.Fwd[self.case.method.upper()]
         idle = [row.idle_s * 10**9 for row in abi.FlowState] + [0] * (16 - len(abi.FlowState))
+        _put(maps["sample"], np.zeros((), maps["sample"].key_dtype))
         _put(maps["config"], 0, idle_ns=idle, max_flows=room, abi=abi.ABI)
         for name, mac in (("front", FRONT_MAC), ("back", BACK_MAC)):
             index = socket.if_nametoindex(name)

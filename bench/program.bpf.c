@@ -184,6 +184,41 @@ SEC("xdp") int xdp_nothing(struct xdp_md *ctx)
 	return ctx ? XDP_PASS : XDP_ABORTED;
 }
 
+/* The kernel's own share, which no program can do without: one lookup in a hash, one in the routing table. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 1024);
+	__type(key, struct xlvs_flow_key);
+	__type(value, __u32);
+} sample SEC(".maps");
+
+SEC("xdp") int xdp_hash(struct xdp_md *ctx)
+{
+	struct xlvs_flow_key k = {};
+
+	return ctx && bpf_map_lookup_elem(&sample, &k) ? XDP_PASS : XDP_ABORTED;
+}
+
+SEC("xdp") int xdp_fib4(struct xdp_md *ctx)
+{
+	struct bpf_fib_lookup fib = { .family = 2, .l4_protocol = 6, .tot_len = 40, .ifindex = ctx->ingress_ifindex };
+
+	fib.ipv4_src = htonl(0x64400000);
+	fib.ipv4_dst = htonl(0x0a000004);
+	return bpf_fib_lookup(ctx, &fib, sizeof(fib), 0) ? XDP_ABORTED : XDP_PASS;
+}
+
+SEC("xdp") int xdp_fib6(struct xdp_md *ctx)
+{
+	struct bpf_fib_lookup fib = { .family = 10, .l4_protocol = 6, .tot_len = 60, .ifindex = ctx->ingress_ifindex };
+
+	fib.ipv6_src[0] = fib.ipv6_dst[0] = htonl(0x20010db8);
+	fib.ipv6_src[1] = htonl(0x000c0000);
+	fib.ipv6_dst[1] = htonl(0x000b0000);
+	fib.ipv6_dst[3] = htonl(4);
+	return bpf_fib_lookup(ctx, &fib, sizeof(fib), 0) ? XDP_ABORTED : XDP_PASS;
+}
+
 SEC("tc") int tc_nothing(struct __sk_buff *ctx)
 {
 	return ctx ? 0 : -2;

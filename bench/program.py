@@ -1,6 +1,6 @@
 """Time a packet spends in the director's programs, by BPF_PROG_TEST_RUN.
 
-    ./dev bench program [--quick] [--flows 1,1024,65536,1048576] [--rounds N] [--only WORD] [--json]
+    ./dev bench program [--quick] [--flows 1,1k,64k,1M] [--rounds N] [--only WORD] [--json]
 
 No driver, no wire: what is measured is the program alone, and bench/README.md says what that leaves out.  All cases
 are set up first and then measured in turn, round by round, so that a disturbance of the machine hits all of them;
@@ -10,6 +10,7 @@ shown are medians, with the least and the greatest.  Judges nothing: a time is n
 from __future__ import annotations
 
 import argparse
+import collections
 import contextlib
 import json
 import os
@@ -37,13 +38,16 @@ CASES = (
     *(Case("tc", 4, kind) for kind in ("nat", "reply", "route")),
     *(Case("tc", 6, kind) for kind in ("nat", "route")),
 )
+UNITS = collections.defaultdict(int, k=10, M=20)
+"""Bits by which a number of flows is shifted."""
+
 EVERYWHERE = ("xdp", 4)
 """Hook and family that are measured with every number of flows; the others with the second alone."""
 
 PASSING = tuple(Case(hook, family, "pass") for hook in ("xdp", "tc") for family in (4, 6))
 """Packets of another service's address, which go to the host's stack."""
 
-NAMES = {"nat": "nat", "reply": "nat, reply", "route": "route", "ipip": "ipip", "pass": "not ours"}
+NAMES = {"nat": "nat", "reply": "nat, reply", "route": "route", "ipip": "ipip"}
 
 
 @dataclass
@@ -51,6 +55,7 @@ class Row:
     """One figure: how to take it, and what was taken, in ns."""
 
     case: Case
+    forward: str
     what: str
     flows: int
     take: Callable[[], int]
@@ -118,11 +123,11 @@ def parse() -> argparse.Namespace:
 def sizes(text: str) -> list[int]:
     """Return the numbers in *text*; raises `ArgumentTypeError` for one that is no power of two or beyond 2^21."""
     try:
-        found = sorted({int(word) for word in text.split(",")})
+        found = sorted({int(word.rstrip("kM")) << UNITS[word[-1:]] for word in text.split(",")})
     except ValueError:
         found = [0]
     if any(n < 1 or n > 1 << 21 or n & (n - 1) for n in found):
-        raise argparse.ArgumentTypeError("give powers of two up to 2097152")
+        raise argparse.ArgumentTypeError("give powers of two up to 2M, such as 1,1k,64k")
     return found
 
 
@@ -140,10 +145,17 @@ def cell_of(director: Director, quick: bool) -> Cell:
     """Return the figures to take of one director."""
     case, flows = director.case, director.flows
     repeat = max(flows, 1 << (16 if quick else 18))
-    wrapper = Row(case, "wrapper", flows, lambda: director.wrapper(repeat))
-    rows = [Row(case, "none" if case.kind == "pass" else "known", flows, lambda: director.known(repeat))]
-    if case.kind not in ("pass", "reply"):
-        rows.append(Row(case, "new", flows, director.new))
+    wrapper = Row(case, "", "wrapper", flows, lambda: director.wrapper(repeat))
+    if case.kind != "pass":
+        rows = [Row(case, NAMES[case.kind], "known", flows, lambda: director.known(repeat))]
+        if case.kind != "reply":
+            rows.append(Row(case, NAMES[case.kind], "new", flows, director.new))
+        return Cell(wrapper, rows)
+    rows = [Row(case, "not ours", "none", flows, lambda: director.known(repeat))]
+    if case.hook == "xdp":
+        route = f"fib{case.family}"
+        rows.append(Row(case, "kernel", "hash", flows, lambda: director.wrapper(repeat, "hash")))
+        rows.append(Row(case, "kernel", "route", flows, lambda: director.wrapper(repeat, route)))
     return Cell(wrapper, rows)
 
 
@@ -154,7 +166,7 @@ def as_table(cells: Sequence[Cell]) -> str:
     lines = [f"# {host()}", layout.format(*names)]
     for cell in cells:
         for row in cell.rows:
-            what = (row.case.hook, f"IPv{row.case.family}", NAMES[row.case.kind], row.what, row.flows)
+            what = (row.case.hook, f"IPv{row.case.family}", row.forward, row.what, row.flows)
             times = (row.median, min(row.ns), max(row.ns), cell.wrapper.median, row.median - cell.wrapper.median)
             lines.append(layout.format(*what, *times))
     return "\n".join(lines)
@@ -164,7 +176,7 @@ def as_json(cells: Sequence[Cell]) -> dict[str, Any]:
     """Return the figures for programs."""
     rows = [
         {
-            **{"hook": row.case.hook, "family": row.case.family, "forward": row.case.kind, "what": row.what},
+            **{"hook": row.case.hook, "family": row.case.family, "forward": row.forward, "what": row.what},
             **{"flows": row.flows, "ns": row.median, "least": min(row.ns), "most": max(row.ns)},
             **{"wrapper": cell.wrapper.median, "net": row.median - cell.wrapper.median, "rounds": row.ns},
         }
