@@ -92,9 +92,10 @@ class Director:
         self.reset()
 
     @classmethod
-    def loaded(cls) -> tuple[Director, Loaded]:
-        """Load the compiled programs with small maps."""
-        loaded = Loader([OBJECTS / "xdp.bpf.o", OBJECTS / "tc.bpf.o"], sizes=SIZES).load()
+    def loaded(cls, flows: int = FLOWS) -> tuple[Director, Loaded]:
+        """Load the compiled programs with small maps, with room for *flows* flows."""
+        sizes = SIZES | {"flows": flows, "flow_index": 2 * flows, "flow_free": flows}
+        loaded = Loader([OBJECTS / "xdp.bpf.o", OBJECTS / "tc.bpf.o"], sizes=sizes).load()
         return cls(loaded), loaded
 
     def reset(self) -> None:

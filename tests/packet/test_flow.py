@@ -24,6 +24,9 @@ from tests.packet.frames import (
 )
 from tests.packet.network import Network
 
+MANY = 700
+"""More flows than the expiry timer looks at in one tick."""
+
 
 def key(family: int, protocol: str) -> str:
     """The service's key."""
@@ -272,7 +275,7 @@ def test_a_finished_flow_of_a_quiet_server_may_move(director: Director, hook: st
 def swept(network: Network) -> Iterator[Director]:
     """A director of its own, whose expiry timer runs until its maps are gone."""
     with network.inside():
-        director, loaded = Director.loaded()
+        director, loaded = Director.loaded(flows=MANY)
         director.sweep()
         yield director
         loaded.close()
@@ -296,6 +299,19 @@ def test_the_timer_ends_idle_flows(swept: Director, family: int) -> None:
     assert swept.load(real(family)) == (5, 0)
     assert swept.counters()["flow_expired"] == 35
     assert swept.index_size() == 10
+
+
+def test_the_timer_reaches_the_whole_table(swept: Director) -> None:
+    """More flows than it looks at in one tick all end."""
+    swept.configure(max_flows=MANY)
+    swept.serve(4, "udp")
+    for port in range(1000, 1000 + MANY):
+        swept.packet(udp(to_vip(4, port)))
+    assert swept.live() == MANY
+    swept.configure(max_flows=MANY, idle_s={"UDP": 0})
+    until(lambda: swept.live() == 0, "flows at the end of the table stayed")
+    assert swept.load(real(4)) == (0, 0)
+    assert swept.index_size() == 0
 
 
 def test_arming_the_timer_again_keeps_it_going(swept: Director) -> None:
