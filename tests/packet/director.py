@@ -25,7 +25,7 @@ from tests.packet import network as net
 from tests.packet.frames import Frame, at
 from xlvs import sched as schedulers
 from xlvs.daemon.kernel import Kernel
-from xlvs.dataplane import OBJECTS, Loaded, Loader, syscalls, unpack_addr
+from xlvs.dataplane import OBJECTS, Loaded, Loader, hint_slots, pack_addr, syscalls, unpack_addr
 from xlvs.dataplane import _abi as abi
 from xlvs.model import Server, Service, ServiceKey
 from xlvs.model.server import Address
@@ -103,7 +103,7 @@ class Director:
         self._layout = Layout(self._kernel.limits)
         for name in ("services", "addrs", "nat_servers", "fragments"):
             self._maps[name].clear()
-        self._zero("servers", "slots", "sched_state", "interfaces")
+        self._zero("servers", "slots", "sched_state", "interfaces", "addr_hints")
         for name in ("drops", "counters", "server_stats", "service_stats", "scratch"):
             for i in range(self._maps[name].max_entries):
                 self._maps[name].put(i, np.zeros((), self._maps[name].value_dtype))
@@ -143,6 +143,25 @@ class Director:
     def forget_interface(self, name: str) -> None:
         """Take an interface out of the map."""
         self._kernel.drop_interface(socket.if_nametoindex(name))
+
+    def crowd_interface(self, name: str) -> None:
+        """Describe another interface, and forget it again, whose slot *name* has already."""
+        crowd = socket.if_nametoindex(name) + abi.MAX_INTERFACES
+        self._kernel.put_interface(crowd, bytes(6), 0)
+        self._kernel.drop_interface(crowd)
+
+    def mislead(self, address: str, flags: int) -> None:
+        """Make the hint about *address* what it is if an address with these flags (``XLVS_ADDR_*``) shares it."""
+        (slot,) = hint_slots([pack_addr(ipaddress.ip_address(address))])
+        self._maps["addr_hints"].put(slot, self._maps["addr_hints"].get(slot) | flags)
+
+    def hints(self) -> int:
+        """Return how many hints there are."""
+        return int(np.count_nonzero(self._maps["addr_hints"].read()))
+
+    def renew_hints(self) -> None:
+        """Do as a daemon that starts."""
+        self._kernel.renew_hints()
 
     def serve(self, family: int, protocol: str, forward: str = "nat", *, server: int = 1) -> None:
         """Put the service on port 80 of the VIP in force, with one real server, which nat reaches at port 8080."""
