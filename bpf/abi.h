@@ -167,6 +167,17 @@ struct xlvs_flow_key {
 #define XLVS_FLOW_FWD_SHIFT	4		/* enum xlvs_fwd in the upper half of the flags */
 
 /*
+ * A next hop that is remembered for a moment.  Each word carries the same tag
+ * in its low 16 bits; it is good while all three are what the moment's tag is,
+ * so words of two writers are never taken for one hop.
+ */
+struct xlvs_hop {
+	__u64	dmac;		/* destination MAC << 16 | tag */
+	__u64	smac;		/* source MAC << 16 | tag */
+	__u64	out;		/* egress ifindex << 32 | path MTU << 16 | tag */
+};
+
+/*
  * The flow's life in 64 bits: generation << 32 | flags << 8 | state.  A change
  * of state is a compare-and-swap of the whole word, so that a CPU that still
  * holds a slot that was freed and taken by another flow changes nothing.
@@ -182,6 +193,8 @@ struct xlvs_flow {
 	__u64	out_pkts;
 	__u64	in_bytes;
 	__u64	out_bytes;
+	struct xlvs_hop to_server;
+	struct xlvs_hop to_client;
 };
 
 #define XLVS_ADDR_VIP		(1 << 0)	/* a virtual address, or one with flows left */
@@ -202,6 +215,7 @@ struct xlvs_config {
 	__u32	max_flows;
 	__u32	lo;			/* ifindex of the loopback, for replies to local clients; 0: no local clients */
 	__u32	icmp_per_second;	/* ICMP errors sent per CPU and second */
+	__u32	hop_epoch;	/* user space counts it up when routes, addresses or interfaces change */
 	__u32	abi;			/* XLVS_ABI */
 };
 

@@ -224,14 +224,14 @@ enum opened { OPENED, OPEN_FULL, OPEN_RACED };
 
 /*
  * Enter a flow from *k* to *server*.  RACED: another CPU has just entered the
- * same flow, or is still burying its predecessor; look again.
+ * same flow, or is still burying its predecessor; look again.  *k* does not
+ * keep its value: the stack has no room for a second key.
  */
-static __noinline int flow_open(struct found *found, const struct xlvs_flow_key *k, __u32 server, __u64 state_flags)
+static __noinline int flow_open(struct found *found, struct xlvs_flow_key *k, __u32 server, __u64 state_flags)
 {
 	struct xlvs_server *s = server_at(server);
 	struct xlvs_table *t = the_table();
 	__u8 state = state_flags, flags = state_flags >> 8;
-	struct xlvs_flow_key replies;
 	struct xlvs_flow *flow;
 	__u64 now = coarse_now();
 	__u32 slot;
@@ -250,6 +250,8 @@ static __noinline int flow_open(struct found *found, const struct xlvs_flow_key 
 	flow->born = now;
 	flow->server = server;
 	flow->service = s->service;
+	flow->to_server.out = 0;
+	flow->to_client.out = 0;
 	found->word = WORD(WORD_GENERATION(flow->word) + 1, flags, state);
 	found->flow = flow;
 	found->slot = slot;
@@ -258,9 +260,12 @@ static __noinline int flow_open(struct found *found, const struct xlvs_flow_key 
 	__sync_lock_test_and_set(&flow->word, found->word);
 
 	err = bpf_map_update_elem(&flow_index, k, &slot, BPF_NOEXIST);
-	if (!err && key_of_replies(&replies, k, s, flags))
+	if (!err && key_of_replies(k, &flow->key, s, flags)) {
 		/* Two flows of one client port to one server port, by different VIPs, clash as in IPVS: the newer wins. */
-		err = bpf_map_update_elem(&flow_index, &replies, &slot, BPF_ANY);
+		err = bpf_map_update_elem(&flow_index, k, &slot, BPF_ANY);
+		if (err)
+			bpf_map_delete_elem(&flow_index, &flow->key);
+	}
 	if (!err) {
 		count(XLVS_COUNT_flow_opened);
 		return OPENED;
@@ -268,8 +273,6 @@ static __noinline int flow_open(struct found *found, const struct xlvs_flow_key 
 	load_add(server, flags & XLVS_FLOW_INACTIVE, -1);
 	__sync_fetch_and_add(&t->live, -1);
 	__sync_lock_test_and_set(&flow->word, WORD(WORD_GENERATION(found->word), 0, XLVS_STATE_DEAD));
-	if (err != -EEXIST)
-		bpf_map_delete_elem(&flow_index, k);
 	bpf_map_push_elem(&flow_free, &slot, 0);
 	return err == -EEXIST ? OPEN_RACED : OPEN_FULL;
 }

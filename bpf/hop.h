@@ -72,6 +72,59 @@ static __always_inline void hop_find(ctx_t *ctx, const struct pkt *p, struct hop
 	hop->rc = bpf_fib_lookup(ctx, fib, sizeof(*fib), 0);
 }
 
+/* How long a flow's next hop is remembered at most: 2^29 ns, half a second. */
+#define HOP_MOMENT_SHIFT	29
+
+/* The moment's tag; the flow's generation is in it, so that what was remembered for a slot's last flow is not its next one's. */
+static __always_inline __u16 hop_tag(const struct walk *w)
+{
+	struct xlvs_config *c = the_config();
+
+	return (w->now >> HOP_MOMENT_SHIFT) + (c ? c->hop_epoch : 0) + WORD_GENERATION(w->found.word) * 40503u;
+}
+
+/* Take the next hop that the flow remembers; false: it remembers none, or one the packet is too big for. */
+static __always_inline int hop_recall(struct hop *hop, const struct xlvs_hop *kept, __u16 tag, __u32 len)
+{
+	__u64 dmac = READ_ONCE(kept->dmac), smac = READ_ONCE(kept->smac), out = READ_ONCE(kept->out);
+
+	if ((__u16)dmac != tag || (__u16)smac != tag || (__u16)out != tag || !(out >> 32) || len > (__u16)(out >> 16))
+		return 0;
+	hop->rc = BPF_FIB_LKUP_RET_SUCCESS;
+	hop->fib.ifindex = out >> 32;
+	memcpy(hop->fib.dmac, (__u8 *)&dmac + 2, ETH_ALEN);
+	memcpy(hop->fib.smac, (__u8 *)&smac + 2, ETH_ALEN);
+	return 1;
+}
+
+static __always_inline void hop_keep(const struct hop *hop, struct xlvs_hop *kept, __u16 tag)
+{
+	__u64 dmac = tag, smac = tag;
+
+	if (hop->rc != BPF_FIB_LKUP_RET_SUCCESS)
+		return;
+	memcpy((__u8 *)&dmac + 2, hop->fib.dmac, ETH_ALEN);
+	memcpy((__u8 *)&smac + 2, hop->fib.smac, ETH_ALEN);
+	WRITE_ONCE(kept->dmac, dmac);
+	WRITE_ONCE(kept->smac, smac);
+	WRITE_ONCE(kept->out, (__u64)hop->fib.ifindex << 32 | (__u64)hop->fib.mtu_result << 16 | tag);
+}
+
+/* The way from *src* to *dst* for the walk's packet: remembered by its flow, or asked for. */
+static __always_inline void hop_for(ctx_t *ctx, struct walk *w, int reply, const struct xlvs_addr *src,
+				    const struct xlvs_addr *dst, __u32 room)
+{
+	struct xlvs_flow *flow = w->found.flow;
+	struct xlvs_hop *kept = reply ? &flow->to_client : &flow->to_server;
+	__u16 tag = hop_tag(w);
+
+	if (flow && hop_recall(&w->hop, kept, tag, wire_len(ctx, &w->p) + room))
+		return;
+	hop_find(ctx, &w->p, &w->hop, src, dst, room);
+	if (flow)
+		hop_keep(&w->hop, kept, tag);
+}
+
 /* The hook can send the packet there by itself. */
 static __always_inline int hop_usable(const struct hop *hop)
 {

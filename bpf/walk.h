@@ -85,7 +85,10 @@ static __always_inline int find_way(ctx_t *ctx, struct walk *w, const struct xlv
 		return ~drop(XLVS_DROP_no_source);
 	if (is_masked(local, fwd) && is_v4(&s->src) == w->p.v6)
 		return ~drop(XLVS_DROP_no_source);
-	hop_find(ctx, &w->p, &w->hop, by_own ? &s->src : &w->p.src, &s->addr, room);
+	if (local)			/* too few to remember for, and the stack is full */
+		hop_find(ctx, &w->p, &w->hop, by_own ? &s->src : &w->p.src, &s->addr, room);
+	else
+		hop_for(ctx, w, 0, by_own ? &s->src : &w->p.src, &s->addr, room);
 #ifdef XLVS_XDP
 	return w->p.ttl <= 1 || !hop_usable(&w->hop) ? ~punt() : 0;
 #else
@@ -160,7 +163,7 @@ static __always_inline int to_client(ctx_t *ctx, struct walk *w, struct xlvs_ser
 		return to_local(ctx, w, s);
 #endif
 	}
-	hop_find(ctx, &w->p, &w->hop, &w->key.other, &w->p.dst, 0);
+	hop_for(ctx, w, 1, &w->key.other, &w->p.dst, 0);
 #ifdef XLVS_XDP
 	if (w->p.ttl <= 1 || !hop_usable(&w->hop))
 		return punt();

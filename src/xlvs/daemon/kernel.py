@@ -133,6 +133,12 @@ class Kernel:
         record["lo"], record["icmp_per_second"], record["abi"] = lo, icmp_per_second, abi.ABI
         self._maps["config"].put(0, record)
 
+    def forget_hops(self) -> None:
+        """Have every flow ask the routing table for its next hop anew; unasked it does so twice a second."""
+        record = self._maps["config"].get(0)
+        record["hop_epoch"] += np.uint32(1)
+        self._maps["config"].put(0, record)
+
     def pinned_abi(self) -> int:
         """Return the ABI version the maps were written with, 0 if they are new."""
         return int(self._maps["config"].get(0)["abi"])

@@ -144,6 +144,7 @@ class Daemon:
 
     def _heard(self) -> None:
         if self._monitor.drain():
+            self._kernel.forget_hops()
             self._soon(self._react)
 
     def _react(self) -> None:

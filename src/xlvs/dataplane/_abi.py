@@ -201,12 +201,28 @@ FLOW_KEY: np.dtype[Any] = np.dtype(
         "itemsize": 40,
     }
 )
+HOP: np.dtype[Any] = np.dtype(
+    {"names": ["dmac", "smac", "out"], "formats": ["<u8", "<u8", "<u8"], "offsets": [0, 8, 16], "itemsize": 24}
+)
 FLOW: np.dtype[Any] = np.dtype(
     {
-        "names": ["key", "word", "seen", "born", "server", "service", "in_pkts", "out_pkts", "in_bytes", "out_bytes"],
-        "formats": [FLOW_KEY, "<u8", "<u8", "<u8", "<u4", "<u4", "<u8", "<u8", "<u8", "<u8"],
-        "offsets": [0, 40, 48, 56, 64, 68, 72, 80, 88, 96],
-        "itemsize": 104,
+        "names": [
+            "key",
+            "word",
+            "seen",
+            "born",
+            "server",
+            "service",
+            "in_pkts",
+            "out_pkts",
+            "in_bytes",
+            "out_bytes",
+            "to_server",
+            "to_client",
+        ],
+        "formats": [FLOW_KEY, "<u8", "<u8", "<u8", "<u4", "<u4", "<u8", "<u8", "<u8", "<u8", HOP, HOP],
+        "offsets": [0, 40, 48, 56, 64, 68, 72, 80, 88, 96, 104, 128],
+        "itemsize": 152,
     }
 )
 TABLE: np.dtype[Any] = np.dtype(
@@ -250,9 +266,9 @@ INTERFACE: np.dtype[Any] = np.dtype(
 )
 CONFIG: np.dtype[Any] = np.dtype(
     {
-        "names": ["idle_ns", "max_flows", "lo", "icmp_per_second", "abi"],
-        "formats": [("<u8", (16,)), "<u4", "<u4", "<u4", "<u4"],
-        "offsets": [0, 128, 132, 136, 140],
-        "itemsize": 144,
+        "names": ["idle_ns", "max_flows", "lo", "icmp_per_second", "hop_epoch", "abi"],
+        "formats": [("<u8", (16,)), "<u4", "<u4", "<u4", "<u4", "<u4"],
+        "offsets": [0, 128, 132, 136, 140, 144],
+        "itemsize": 152,
     }
 )
