@@ -135,6 +135,10 @@ class Director:
         record["icmp_per_second"], record["abi"] = icmp_per_second, abi.ABI
         self._maps["config"].put(0, record)
 
+    def forget_hops(self) -> None:
+        """Do what the daemon does when routes change."""
+        self._kernel.forget_hops()
+
     def interface(self, name: str, flags: int) -> None:
         """Give an interface other flags (``XLVS_IF_*``)."""
         mac = bytes.fromhex(_mac_of(name).replace(":", ""))
