@@ -89,11 +89,10 @@ class DropReason(_Told):
     TOO_BIG = 3, "The packet does not fit the path to the real server; the sender was told by ICMP."
     NO_ROUTE = 4, "The director has no route to the real server."
     NO_FORWARDING = 5, "IP forwarding is off on the interface; set net.ipv4.ip_forward or net.ipv6.conf.all.forwarding."
-    NO_NEIGHBOUR = 6, "The next hop did not answer ARP or neighbour discovery yet."
-    BUSY = 7, "Another CPU was replacing the same flow; the sender's retransmission will pass."
-    NO_HEADROOM = 8, "The packet could not be grown for the tunnel header or the ICMP answer."
-    NO_SOURCE = 9, "The director has no address of its own from which to reach the real server."
-    ICMP_LIMIT = 10, "The packet was dropped without an ICMP answer: too many were sent this second."
+    BUSY = 6, "Another CPU was replacing the same flow; the sender's retransmission will pass."
+    NO_HEADROOM = 7, "The packet could not be grown for the tunnel header or the ICMP answer."
+    NO_SOURCE = 8, "The director has no address of its own from which to reach the real server."
+    ICMP_LIMIT = 9, "The packet was dropped without an ICMP answer: too many were sent this second."
 
 
 class Counter(_Told):
