@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from xlvs.dataplane import Loader, Map, hint_slots, pack_addr
+from xlvs.dataplane import Loader, Map, hint_bits, pack_addr
 from xlvs.dataplane import _abi as abi
 
 CLONE_NEWNET = 0x40000000  # include/uapi/linux/sched.h
@@ -179,7 +179,7 @@ class Director:
             _put(maps["interfaces"], index % abi.MAX_INTERFACES, **own)
         _put(maps["services"], (virt, VPORT, TCP, 0), n=SERVERS, max_weight=1, gcd=1, sched=abi.Sched.WLC)
         maps["addrs"].put(virt, abi.ADDR_VIP)
-        maps["addr_hints"].put(hint_slots([virt])[0], abi.ADDR_VIP)
+        self._hint(virt, abi.ADDR_VIP)
         _put(maps["slots"], 0, slot=[(n, 1) if n < SERVERS else (0, 0) for n in range(abi.SLOTS_PER_BLOCK)])
         for number in range(SERVERS):
             own = {"addr": _packed(family.server, number), "src": _packed(family.source), "port": self._port}
@@ -192,8 +192,12 @@ class Director:
             )
             if method == abi.Fwd.NAT:
                 maps["addrs"].put(own["addr"], abi.ADDR_SERVER)
-                maps["addr_hints"].put(hint_slots([own["addr"]])[0], abi.ADDR_SERVER)
+                self._hint(own["addr"], abi.ADDR_SERVER)
                 maps["nat_servers"].put((own["addr"], own["port"], TCP, 0), number)
+
+    def _hint(self, address: bytes, flags: int) -> None:
+        (word,), (bits,) = hint_bits([address], [flags])
+        self._maps["addr_hints"].put(word, self._maps["addr_hints"].get(word) | bits)
 
     @property
     def _port(self) -> int:

@@ -21,7 +21,7 @@
 #define XLVS_MAX_BLOCKS		32768	/* blocks of slots, over all services */
 #define XLVS_MAX_FLOWS		262144
 #define XLVS_MAX_ADDRS		65536
-#define XLVS_HINTS		16384	/* a power of two: 32 - XLVS_HINT_SHIFT bits */
+#define XLVS_HINTS		1024	/* words of 16 hints: in all, as many as 32 - XLVS_HINT_SHIFT bits can tell apart */
 #define XLVS_HINT_SHIFT		18
 #define XLVS_HINT_FACTOR	0x9e3779b1u
 #define XLVS_MAX_INTERFACES	4096	/* a power of two: an interface has the slot ifindex modulo this */

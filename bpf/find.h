@@ -12,10 +12,11 @@
 /* A superset of addr_flags(), without a hash lookup. */
 static __always_inline __u32 addr_hint(const struct xlvs_addr *a)
 {
-	__u32 slot = (a->w[0] ^ a->w[1] ^ a->w[2] ^ a->w[3]) * XLVS_HINT_FACTOR >> XLVS_HINT_SHIFT;
-	__u32 *flags = bpf_map_lookup_elem(&addr_hints, &slot);
+	__u32 place = (a->w[0] ^ a->w[1] ^ a->w[2] ^ a->w[3]) * XLVS_HINT_FACTOR >> XLVS_HINT_SHIFT;
+	__u32 word = place / 16;
+	__u64 *flags = bpf_map_lookup_elem(&addr_hints, &word);
 
-	return flags ? *flags : 0;
+	return flags ? *flags >> place % 16 * 4 & 15 : 0;
 }
 
 static __always_inline __u32 addr_flags(const struct xlvs_addr *a)
@@ -176,7 +177,10 @@ static __always_inline int forward_find(struct walk *w)
 	return 1;
 }
 
-/* Whose packet is it?  *to* and *from* are hints: what they say in vain, the lookups find out. */
+/*
+ * Whose packet is it?  *to* and *from* are hints: what they say in vain, the lookups find out.  On the way to a
+ * virtual address the source's is not needed before now.
+ */
 static __always_inline enum way find(struct walk *w, __u32 to, __u32 from, int local)
 {
 	enum way way = find_known(w, to, from, local);
@@ -184,6 +188,8 @@ static __always_inline enum way find(struct walk *w, __u32 to, __u32 from, int l
 	if (way != NO_WAY)
 		return way;
 	w->found.flow = NULL;
+	if (to & XLVS_ADDR_VIP)
+		from = addr_hint(&w->p.src);
 	/* The client of a reply may be the director itself, by its virtual or its own address. */
 	from &= to & (XLVS_ADDR_VIP | XLVS_ADDR_DIRECTOR) ? XLVS_ADDR_SERVER | XLVS_ADDR_VIP : XLVS_ADDR_SERVER;
 	if (from && !local && reply_find(w))

@@ -108,14 +108,14 @@ struct {
 } flow_table SEC(".maps");
 
 /*
- * U. The flags of all addresses whose hash this is, at (xor of the words) * factor >> shift: without a flag here an
- * address has none in `addrs`.  Bits of addresses that have gone stay until the daemon starts anew.
+ * U. The flags of all addresses whose hash this is, four bits at (xor of the words) * factor >> shift: without a flag
+ * here an address has none in `addrs`.  Flags of addresses that have gone stay until the daemon starts anew.
  */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(max_entries, XLVS_HINTS);
 	__type(key, __u32);
-	__type(value, __u32);
+	__type(value, __u64);
 } addr_hints SEC(".maps");
 
 /* U. Which addresses are ours to look at. */

@@ -223,7 +223,7 @@ static __always_inline int walk(ctx_t *ctx, int local)
 		return verdict;
 #endif
 	to = addr_hint(&w.p.dst);
-	from = addr_hint(&w.p.src);
+	from = to & XLVS_ADDR_VIP ? 0 : addr_hint(&w.p.src);
 	if (!(to & XLVS_ADDR_VIP) && !from)
 		return PASS;
 	w.now = coarse_now();

@@ -25,7 +25,7 @@ from tests.packet import network as net
 from tests.packet.frames import Frame, at
 from xlvs import sched as schedulers
 from xlvs.daemon.kernel import Kernel
-from xlvs.dataplane import OBJECTS, Loaded, Loader, hint_slots, pack_addr, syscalls, unpack_addr
+from xlvs.dataplane import OBJECTS, Loaded, Loader, hint_bits, pack_addr, syscalls, unpack_addr
 from xlvs.dataplane import _abi as abi
 from xlvs.model import Server, Service, ServiceKey
 from xlvs.model.server import Address
@@ -156,12 +156,12 @@ class Director:
 
     def mislead(self, address: str, flags: int) -> None:
         """Make the hint about *address* what it is if an address with these flags (``XLVS_ADDR_*``) shares it."""
-        (slot,) = hint_slots([pack_addr(ipaddress.ip_address(address))])
-        self._maps["addr_hints"].put(slot, self._maps["addr_hints"].get(slot) | flags)
+        (word,), (bits,) = hint_bits([pack_addr(ipaddress.ip_address(address))], [flags])
+        self._maps["addr_hints"].put(word, self._maps["addr_hints"].get(word) | bits)
 
     def hints(self) -> int:
-        """Return how many hints there are."""
-        return int(np.count_nonzero(self._maps["addr_hints"].read()))
+        """Return how many flags all hints have together."""
+        return sum(int(word).bit_count() for word in self._maps["addr_hints"].read())
 
     def renew_hints(self) -> None:
         """Do as a daemon that starts."""

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from xlvs.dataplane import _abi as abi
-from xlvs.dataplane import hint_slots, pack_addr, unpack_addr
+from xlvs.dataplane import hint_bits, pack_addr, unpack_addr
 from xlvs.model import ServiceKey
 from xlvs.model.server import Address
 from xlvs.plan import writes as w
@@ -42,8 +42,8 @@ class Kernel:
         match write:
             case w.PutAddress(address, flags):
                 packed = pack_addr(address)
-                (slot,) = hint_slots([packed])
-                maps["addr_hints"].put(slot, maps["addr_hints"].get(slot) | flags)
+                (word,), (bits,) = hint_bits([packed], [flags])
+                maps["addr_hints"].put(word, maps["addr_hints"].get(word) | bits)
                 maps["addrs"].put(packed, flags)
             case w.DropAddress(address):
                 maps["addrs"].delete(pack_addr(address))
@@ -71,8 +71,8 @@ class Kernel:
     def renew_hints(self) -> None:
         """Drop the hints of addresses that have gone: they are never wrong, but cost a packet a lookup."""
         addresses, flags = self._maps["addrs"].items()
-        hints = np.zeros(abi.HINTS, np.uint32)
-        np.bitwise_or.at(hints, hint_slots(addresses), flags)
+        hints = np.zeros(abi.HINTS, np.uint64)
+        np.bitwise_or.at(hints, *hint_bits(addresses, flags))
         self._maps["addr_hints"].write(0, hints)
 
     def layout(self) -> Layout:

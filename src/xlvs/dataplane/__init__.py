@@ -16,7 +16,7 @@ numbers, addresses are the 16 bytes of `pack_addr` and `unpack_addr`.
     link = links.attach(links.Hook.XDP, ifindex, loaded.programs["xlvs_xdp"].fd, directory / "links" / "eth0-xdp")
 """
 
-from xlvs.dataplane.hints import hint_slots
+from xlvs.dataplane.hints import hint_bits
 from xlvs.dataplane.loader import OBJECTS, Loaded, Loader, Program
 from xlvs.dataplane.maps import Map, PerCpuMap, TableMap, pack_addr, unpack_addr
 from xlvs.dataplane.syscalls import LoadError
@@ -30,7 +30,7 @@ __all__ = [
     "PerCpuMap",
     "Program",
     "TableMap",
-    "hint_slots",
+    "hint_bits",
     "pack_addr",
     "unpack_addr",
 ]
