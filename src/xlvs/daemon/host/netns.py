@@ -64,8 +64,9 @@ def prepare_bpffs(path: Path) -> bool:
     """See to a bpffs at *path* that outlives this process; return whether it was missing.  Raises `HostError`."""
     here, outside = _mounts("self"), _mounts("1")
     # A copied mount namespace numbers its mounts anew, so another number of "/" tells that ours is private.
-    # (/proc/1/ns/mnt would say the same, but needs ptrace rights over pid 1.)
-    private = "/" in outside and here["/"].id != outside["/"].id
+    # (/proc/1/ns/mnt would say the same, but needs ptrace rights over pid 1.)  In a chroot "/" is no mount, and
+    # nothing can be told; there the caller knows what it mounts.
+    private = "/" in outside and "/" in here and here["/"].id != outside["/"].id
     if private and (str(path) not in outside or here.get(str(path), _NONE).device != outside[str(path)].device):
         raise HostError(
             f"this process has a mount namespace of its own (ip netns exec makes one), and a bpffs mounted here would "
