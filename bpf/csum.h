@@ -111,10 +111,12 @@ static __always_inline __u64 pseudo_sum(const struct pkt *p)
 /* True if the checksum field holds only the pseudo-header's sum.  Fragments are never partial. */
 static __always_inline int is_partial(ctx_t *ctx, const struct pkt *p)
 {
-	struct xlvs_interface *i = interface_of(hook_ifindex(ctx));
-	__u16 *check = at(ctx, l4_check_off(p), 2);
+	__u16 *check;
 
-	return i && i->flags & XLVS_IF_HEAL && check && !p->frag && *check == csum_fold(pseudo_sum(p));
+	if (!p->heal || p->frag)
+		return 0;
+	check = at(ctx, l4_check_off(p), 2);
+	return check && *check == csum_fold(pseudo_sum(p));
 }
 
 /* Sum of *len* bytes at *off*, to the last odd byte.  Global functions are verified once, not at each call. */

@@ -146,6 +146,17 @@ static __always_inline int hop_drop(const struct hop *hop)
 	return drop(hop->rc == BPF_FIB_LKUP_RET_FWD_DISABLED ? XLVS_DROP_no_forwarding : XLVS_DROP_no_route);
 }
 
+/* By two bytes at a time, which the compiler does not dare: it believes that Ethernet headers lie anywhere. */
+static __always_inline void copy_mac(void *to, const void *from)
+{
+	__u16 *t = to;
+	const __u16 *f = from;
+
+	t[0] = f[0];
+	t[1] = f[1];
+	t[2] = f[2];
+}
+
 /* Send the packet, whose headers are final, to its next hop. */
 static __always_inline int hop_leave(ctx_t *ctx, struct hop *hop)
 {
@@ -165,8 +176,8 @@ static __always_inline int hop_leave(ctx_t *ctx, struct hop *hop)
 #endif
 	if (!eth)
 		return drop(XLVS_DROP_no_headroom);
-	memcpy(eth->h_dest, hop->fib.dmac, ETH_ALEN);
-	memcpy(eth->h_source, hop->fib.smac, ETH_ALEN);
+	copy_mac(eth->h_dest, hop->fib.dmac);
+	copy_mac(eth->h_source, hop->fib.smac);
 	/* Never XDP_TX: a veth flushes it only if its peer runs an XDP program; a redirect to itself needs just NAPI there. */
 	return bpf_redirect(hop->fib.ifindex, 0);
 }

@@ -74,7 +74,8 @@ struct pkt {
 	__u8	ttl;		/* or hop limit */
 	__u8	tos;		/* or traffic class */
 	__u8	frag;		/* FRAG_*; 0: whole */
-	__u8	df;		/* must not be fragmented on its way: DF, or IPv6 */
+	__u8	df : 1,		/* must not be fragmented on its way: DF, or IPv6 */
+		heal : 1;	/* came in where checksums may be partial (XDP) */
 };
 
 /*

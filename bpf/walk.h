@@ -22,7 +22,7 @@
 #endif
 
 /* Only frames for this host: a bridge port, or a second hook, must not balance what another will. */
-static __always_inline int is_ours(ctx_t *ctx)
+static __always_inline int is_ours(ctx_t *ctx, int *heal)
 {
 #ifdef XLVS_XDP
 	struct xlvs_interface *i = interface_of(hook_ifindex(ctx));
@@ -31,9 +31,11 @@ static __always_inline int is_ours(ctx_t *ctx)
 
 	if (!i || (void *)(eth + 1) > data_end(ctx))
 		return 0;
+	*heal = !!(i->flags & XLVS_IF_HEAL);
 	mac = (void *)i->mac;
 	return to[0] == mac[0] && to[1] == mac[1] && to[2] == mac[2];
 #else
+	*heal = 0;
 	return ctx->pkt_type == 0;	/* PACKET_HOST */
 #endif
 }
@@ -206,13 +208,16 @@ static __always_inline int is_special(ctx_t *ctx, struct walk *w, int local, int
 
 static __always_inline int walk(ctx_t *ctx, int local)
 {
-	struct walk w = { .local = local };
 	struct xlvs_server *s;
+	struct walk w;		/* not cleared: every part is written before it is read */
 	__u32 to, from;
 	enum way way;
+	int heal = 0;
 
-	if ((!local && !is_ours(ctx)) || !xlvs_parse(ctx, &w.p))
+	if ((!local && !is_ours(ctx, &heal)) || !xlvs_parse(ctx, &w.p))
 		return PASS;
+	w.p.heal = heal;
+	w.local = local;
 #ifdef XLVS_XDP
 	if (w.p.frag || (w.p.proto != IPPROTO_TCP && w.p.proto != IPPROTO_UDP))
 		return PASS;
