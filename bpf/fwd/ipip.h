@@ -24,20 +24,11 @@ static __always_inline __u8 outer_tos(__u8 tos)
 	return (tos & ECN_MASK) == ECN_CE ? (tos & ~ECN_MASK) | ECN_ECT0 : tos;
 }
 
-/* Make *room* bytes between the Ethernet header and the packet. */
+/* Make *room* bytes between the Ethernet header, whose every field is written later, and the packet. */
 static __always_inline int make_room(ctx_t *ctx, __u32 room)
 {
 #ifdef XLVS_XDP
-	struct ethhdr *to, *from;
-
-	if (bpf_xdp_adjust_head(ctx, -(int)room))
-		return 0;
-	to = at(ctx, 0, sizeof(*to));
-	from = at(ctx, room, sizeof(*from));
-	if (!to || !from)
-		return 0;
-	memmove(to, from, sizeof(*to));		/* room is larger than the header: they do not overlap */
-	return 1;
+	return !bpf_xdp_adjust_head(ctx, -(int)room);
 #else
 	/* Every segment of a GSO packet gets the outer header; hop_find has judged the segments' size. */
 	return !bpf_skb_adjust_room(ctx, room, BPF_ADJ_ROOM_MAC, BPF_F_ADJ_ROOM_FIXED_GSO |
