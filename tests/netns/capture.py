@@ -135,6 +135,10 @@ class Capture:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, err: BaseException | None, tb: TracebackType | None) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the capture."""
         self._sock.close()
 
     def sent(self) -> list[Packet]:

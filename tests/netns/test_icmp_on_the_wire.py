@@ -12,12 +12,15 @@ import ipaddress
 import socket
 import struct
 from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
 
 import pytest
 
 from tests.netns.capture import Capture, Error
 from tests.netns.lab import HTTP, PEER, Lab, endpoint
-from xlvs.demo import topology
+from tests.netns.peer import seal
+from xlvs.demo import netns, topology
 from xlvs.demo.topology import VIP
 from xlvs.demo.wait import until
 
@@ -30,6 +33,7 @@ TTL_EXCEEDED = {4: (11, 0), 6: (3, 0)}
 MSG_ERRQUEUE = 0x2000
 ORIGIN = {4: 2, 6: 3}  # SO_EE_ORIGIN_ICMP, SO_EE_ORIGIN_ICMP6
 RECVERR = {4: (socket.IPPROTO_IP, 11), 6: (socket.IPPROTO_IPV6, 25)}  # IP_RECVERR, IPV6_RECVERR
+DEFAULT_TTL = {4: "ipv4/ip_default_ttl", 6: "ipv6/conf/eth0/hop_limit"}
 TTL = {4: (socket.IPPROTO_IP, socket.IP_TTL), 6: (socket.IPPROTO_IPV6, socket.IPV6_UNICAST_HOPS)}
 FAMILIES = {4: socket.AF_INET, 6: socket.AF_INET6}
 
@@ -97,6 +101,33 @@ def test_service_without_servers_refuses_connections(nat: Lab, family: int) -> N
     with pytest.raises(ConnectionRefusedError):
         nat.connect(family, DRAINED)
     assert nat.director.ask("drops")["no_server"] > before
+
+
+def set_servers_ttl(lab: Lab, family: int, ttl: int) -> None:
+    """Give what the real servers send another TTL."""
+    for namespace in lab.topology.servers:
+        netns.inside(namespace, partial(Path("/proc/sys/net", DEFAULT_TTL[family]).write_text, str(ttl)))
+
+
+def test_used_up_ttl_of_a_reply_is_told_to_the_server_by_the_director(nat: Lab, family: int) -> None:
+    """A real server learns from the director's own address that its reply did not reach the client."""
+    nat.warm_up(family)
+    captures = [Capture(namespace) for namespace in nat.topology.servers]
+    try:
+        set_servers_ttl(nat, family, 1)
+        with nat.datagram_socket(family, PEER) as sock:
+            client, port = sock.getsockname()[:2]
+            sock.send(seal(1, b"answer me"))
+            until(lambda: any(capture.errors() for capture in captures), "no error came")
+        error = only(next(capture for capture in captures if capture.errors()))
+    finally:
+        set_servers_ttl(nat, family, 64)
+        for capture in captures:
+            capture.close()
+    server = error.packet.addresses[1]
+    assert server in topology.server_addresses(family)
+    assert (error.kind, error.packet.addresses[0]) == (TTL_EXCEEDED[family], topology.director_address(family))
+    assert (error.quote.addresses, error.quote.ports) == ((server, client), (nat.real_port(PEER), port))
 
 
 def short_lived(lab: Lab, family: int, kind: socket.SocketKind) -> socket.socket:
