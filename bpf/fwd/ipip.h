@@ -41,22 +41,22 @@ static __always_inline int outer_v4(ctx_t *ctx, const struct pkt *p, const struc
 	struct ethhdr *eth = at(ctx, 0, sizeof(*eth));
 	struct iphdr *ip = at(ctx, ETH_HLEN, sizeof(*ip));
 	int df = p->df && !p->v6;
+	/* Halfwords, as the checksum adds them up. */
+	__u16 version_tos = htons(0x4500 | outer_tos(p->tos)), len = htons(p->len + sizeof(*ip));
+	__u16 id = df ? 0 : bpf_get_prandom_u32(), frag_off = df ? htons(IP_DF) : 0;
+	__u16 ttl_proto = p->ttl | (p->v6 ? IPPROTO_IPV6 : IPPROTO_IPIP) << 8;
 
 	if (!eth || !ip)
 		return 0;
 	eth->h_proto = htons(ETH_P_IP);
-	*(__be16 *)ip = htons(0x4500);
-	ip->tos = outer_tos(p->tos);
-	ip->tot_len = htons(p->len + sizeof(*ip));
-	ip->id = df ? 0 : (__be16)bpf_get_prandom_u32();
-	ip->frag_off = df ? htons(IP_DF) : 0;
-	ip->ttl = p->ttl;
-	ip->protocol = p->v6 ? IPPROTO_IPV6 : IPPROTO_IPIP;
+	*(__u16 *)ip = version_tos;
+	ip->tot_len = len;
+	ip->id = id;
+	ip->frag_off = frag_off;
+	*(__u16 *)&ip->ttl = ttl_proto;
+	ip->check = ~csum_fold((__u64)version_tos + len + id + frag_off + ttl_proto + s->src.w[3] + s->addr.w[3]);
 	ip->saddr = s->src.w[3];
 	ip->daddr = s->addr.w[3];
-	ip->check = 0;
-	ip->check = ~csum_fold((__u64)*(__be16 *)ip + ip->tot_len + ip->id + ip->frag_off +
-			       *(__be16 *)&ip->ttl + ip->saddr + ip->daddr);
 	return 1;
 }
 
