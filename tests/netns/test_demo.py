@@ -74,10 +74,10 @@ def test_every_request_is_answered_and_round_robin_is_even(forward: str, family:
 
 @pytest.mark.parametrize("scheduler", ["wrr", "lc", "wlc"])
 def test_equal_servers_get_about_the_same(scheduler: str) -> None:
-    """With equal weights wrr is exact, and least-connection stays within a tenth of even."""
+    """With equal weights wrr is exact; least-connection gives a server that is slow for a while less, but starves none."""
     counts = outcome("--scheduler", scheduler)["per_server"].values()
-    slack = 0 if scheduler == "wrr" else REQUESTS // 30
-    assert max(counts) - min(counts) <= slack
+    assert sum(counts) == REQUESTS
+    assert min(counts) >= (REQUESTS // 3 if scheduler == "wrr" else REQUESTS // 10)
 
 
 @pytest.mark.parametrize("scheduler", ["sh", "mh"])
