@@ -74,7 +74,7 @@ def test_every_request_is_answered_and_round_robin_is_even(forward: str, family:
 
 @pytest.mark.parametrize("scheduler", ["wrr", "lc", "wlc"])
 def test_equal_servers_get_about_the_same(scheduler: str) -> None:
-    """With equal weights wrr is exact; least-connection gives a server that is slow for a while less, but starves none."""
+    """With equal weights wrr is exact; least-connection gives a server that is slow less, but not nothing."""
     counts = outcome("--scheduler", scheduler)["per_server"].values()
     assert sum(counts) == REQUESTS
     assert min(counts) >= (REQUESTS // 3 if scheduler == "wrr" else REQUESTS // 10)

@@ -17,7 +17,7 @@ import pytest
 
 from xlvs.cli.real_server import SO_NETNS_COOKIE
 from xlvs.demo import netns
-from xlvs.demo.director import command, real_server
+from xlvs.demo.director import real_server
 from xlvs.demo.topology import VIP, Topology
 from xlvs.errors import HostError
 
