@@ -18,7 +18,7 @@ import pytest
 
 from xlvs.dataplane import syscalls
 from xlvs.dataplane.uapi import AttachType, ProgSpec, ProgType
-from xlvs.demo import netns
+from xlvs.demo import ethtool, netns
 from xlvs.demo.director import Director
 from xlvs.demo.wait import until
 
@@ -169,7 +169,7 @@ def test_xdp_on_a_veth_waits_for_a_peer_that_takes_redirects(site: Site) -> None
     site.restart("eth0=xdp")
     site.has(eth0="tc")
     assert "gro on" in site.director.why("eth0")
-    subprocess.run(["ip", "netns", "exec", site.peer, "ethtool", "-K", site.end(), "gro", "on"], check=True)
+    netns.inside(site.peer, lambda: ethtool.turn_gro_on(site.end()))
     site.restart("eth0=xdp")
     site.has(eth0="xdp+tc")
     first = site.xdp("eth0")
@@ -183,7 +183,7 @@ def test_xdp_on_a_veth_waits_for_a_peer_that_takes_redirects(site: Site) -> None
 
 def test_an_xdp_slot_that_is_taken_is_left_alone(site: Site) -> None:
     """Somebody else's XDP program stays, TC is used instead, and the reason says so."""
-    subprocess.run(["ip", "netns", "exec", site.peer, "ethtool", "-K", site.end(), "gro", "on"], check=True)
+    netns.inside(site.peer, lambda: ethtool.turn_gro_on(site.end()))
     program = syscalls.prog_load(ProgSpec("other", ProgType.XDP, XDP_PASS, "GPL"))
     ifindex = json.loads(site.ip("-j", "link", "show", "dev", "eth0"))[0]["ifindex"]
     link = netns.inside(site.name, lambda: syscalls.link_create(program, ifindex, AttachType.XDP, XDP_NATIVE))
