@@ -22,7 +22,6 @@
 #endif
 
 #define likely(x)		__builtin_expect(!!(x), 1)
-#define unlikely(x)		__builtin_expect(!!(x), 0)
 
 /* Keep the compiler from moving or merging accesses to shared memory. */
 #define READ_ONCE(x)		(*(const volatile typeof(x) *)&(x))
@@ -38,7 +37,6 @@ _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "xlvs is built for lit
 
 #define memcpy(d, s, n)		__builtin_memcpy(d, s, n)
 #define memset(d, c, n)		__builtin_memset(d, c, n)
-#define memmove(d, s, n)	__builtin_memmove(d, s, n)
 
 #define HELPER(ret, name, ...) \
 	static ret (* const bpf_##name)(__VA_ARGS__) __attribute__((unused)) = (void *)(long)BPF_FUNC_##name
@@ -49,15 +47,12 @@ HELPER(long, map_delete_elem, void *map, const void *key);
 HELPER(long, map_push_elem, void *map, const void *value, __u64 flags);
 HELPER(long, map_pop_elem, void *map, void *value);
 HELPER(__u64, ktime_get_coarse_ns, void);
-HELPER(__u64, ktime_get_ns, void);
 HELPER(__u64, jiffies64, void);
 HELPER(__u32, get_prandom_u32, void);
-HELPER(__u32, get_smp_processor_id, void);
 HELPER(long, loop, __u32 n, void *fn, void *ctx, __u64 flags);
 HELPER(long, timer_init, struct bpf_timer *timer, void *map, __u64 flags);
 HELPER(long, timer_set_callback, struct bpf_timer *timer, void *fn);
 HELPER(long, timer_start, struct bpf_timer *timer, __u64 ns, __u64 flags);
-HELPER(long, timer_cancel, struct bpf_timer *timer);
 HELPER(__s64, csum_diff, const void *from, __u32 from_size, const void *to, __u32 to_size, __wsum seed);
 HELPER(long, redirect, __u32 ifindex, __u64 flags);
 HELPER(long, redirect_neigh, __u32 ifindex, struct bpf_redir_neigh *params, int plen, __u64 flags);
@@ -65,13 +60,11 @@ HELPER(long, fib_lookup, void *ctx, struct bpf_fib_lookup *params, int plen, __u
 HELPER(long, xdp_adjust_head, struct xdp_md *ctx, int delta);
 HELPER(long, skb_load_bytes, const void *skb, __u32 off, void *to, __u32 len);
 HELPER(long, skb_store_bytes, struct __sk_buff *skb, __u32 off, const void *from, __u32 len, __u64 flags);
-HELPER(long, l3_csum_replace, struct __sk_buff *skb, __u32 off, __u64 from, __u64 to, __u64 flags);
 HELPER(long, l4_csum_replace, struct __sk_buff *skb, __u32 off, __u64 from, __u64 to, __u64 flags);
 HELPER(long, skb_pull_data, struct __sk_buff *skb, __u32 len);
 HELPER(__s64, csum_update, struct __sk_buff *skb, __wsum csum);
 HELPER(long, skb_change_tail, struct __sk_buff *skb, __u32 len, __u64 flags);
 HELPER(long, skb_adjust_room, struct __sk_buff *skb, __s32 delta, __u32 mode, __u64 flags);
-HELPER(long, trace_printk, const char *fmt, __u32 size, ...);
 
 #undef HELPER
 
