@@ -67,6 +67,11 @@ class Counters:
         rates: list[list[int]] = ((self._estimate[:count] + _HALVES) >> _SHIFTS).tolist()
         return rates
 
+    def one(self, number: int, raw: Array) -> tuple[list[int], list[int]]:
+        """Return what users see for *raw*, the counters of *number* alone, and its rates per second."""
+        rates = (self._estimate[number] + _HALVES) >> _SHIFTS
+        return np.maximum(raw - self._base[number], 0).tolist(), rates.tolist()
+
 
 def named(values: list[int]) -> dict[str, Any]:
     """Return five counters under their names."""
