@@ -58,7 +58,7 @@ def test_counters_found_at_the_start_are_no_rate() -> None:
 def test_one_number_is_read_as_in_the_whole_table() -> None:
     """What is shown of one service is what the list of all shows."""
     counters = Counters(2)
-    counters.zero(1, raw(7)[0])
+    counters.set_baseline(1, raw(7)[0])
     counters.sample(raw(400, 800), SAMPLE_S)
     now = raw(400, 800)
     assert counters.one(1, now[1]) == (counters.counts(now)[1], counters.rates(2)[1])
