@@ -13,14 +13,14 @@
 #include <linux/types.h>
 #include <linux/bpf.h>
 
-#define XLVS_ABI		1
+#define XLVS_ABI		2
 
 /* Default sizes; the loader may choose others before the maps exist. */
-#define XLVS_MAX_SERVICES	16384
-#define XLVS_MAX_SERVERS	65536
-#define XLVS_MAX_BLOCKS		32768	/* blocks of slots, over all services */
+#define XLVS_MAX_SERVICES	32768
+#define XLVS_MAX_SERVERS	262144	/* at most 1 << XLVS_NUMBER_BITS */
+#define XLVS_MAX_BLOCKS		65536	/* blocks of slots, over all services */
 #define XLVS_MAX_FLOWS		262144
-#define XLVS_MAX_ADDRS		65536
+#define XLVS_MAX_ADDRS		262144
 #define XLVS_HINTS		1024	/* words of 16 hints: in all, as many as 32 - XLVS_HINT_SHIFT bits can tell apart */
 #define XLVS_HINT_SHIFT		18
 #define XLVS_HINT_FACTOR	0x9e3779b1u
@@ -83,13 +83,12 @@ struct xlvs_service_key {
 #define XLVS_SCHED_F_3		(1 << 2)	/* flag-3 */
 
 /*
- * One virtual service.  Everything a choice depends on hangs off this one
- * value, so that replacing it swaps order, weights, table and scheduler state
- * at once: user space prepares new blocks and the other `half` first.
+ * What a choice among the servers of one virtual service depends on.  It all
+ * hangs off this one value: user space prepares slots, table and scheduler
+ * state at another block and the other index first.
  */
 struct xlvs_service {
-	__u32	id;		/* index of service_stats; half of the index below */
-	__u32	half;		/* 0 or 1: sched_state and tables are at 2 * id + half */
+	__u32	index;		/* of sched_state and tables: 2 * number, or 2 * number + 1; the number's stats are service_stats */
 	__u32	block;		/* first of this service's consecutive blocks of slots */
 	__u32	n;		/* servers in the slots, newest first */
 	__u32	table_size;	/* entries in tables[]: sh, mh; otherwise 0 */
@@ -97,12 +96,36 @@ struct xlvs_service {
 	__u32	gcd;		/* wrr: gcd of all weights */
 	__u8	sched;		/* enum xlvs_sched */
 	__u8	sched_flags;	/* XLVS_SCHED_F_* */
-	__u16	pad;
+	__u8	present;	/* 0: there is no such service */
+	__u8	pad;
 };
+
+/*
+ * A service as it is, and as it will be when the word in `epoch` becomes
+ * *turn* (0: nothing is coming).  A change of any number of services is
+ * prepared while nobody sees it; one store of the epoch puts all of it in force.
+ */
+struct xlvs_versions {
+	__u32	turn;
+	__u32	pad;
+	struct xlvs_service now;
+	struct xlvs_service next;
+};
+
+/*
+ * Whom a flow goes to, and how: a server's number with the forwarding method
+ * above it.  In tables, XLVS_DRAINED marks a server of weight 0.
+ */
+#define XLVS_NUMBER_BITS	27
+#define XLVS_DRAINED		(1u << XLVS_NUMBER_BITS)
+#define XLVS_CHOICE_FWD_SHIFT	28
+#define XLVS_NO_SERVER		0xffffffffu
+#define CHOICE_NUMBER(choice)	((choice) & (XLVS_DRAINED - 1))
+#define CHOICE_FWD(choice)	((choice) >> XLVS_CHOICE_FWD_SHIFT)
 
 /* A server's place in its service.  Places move, server numbers do not. */
 struct xlvs_slot {
-	__u32	server;		/* index of servers, loads, server_stats */
+	__u32	choice;		/* its number is the index of servers, loads, server_stats */
 	__u32	weight;
 };
 
@@ -110,7 +133,8 @@ struct xlvs_block {
 	struct xlvs_slot slot[XLVS_SLOTS_PER_BLOCK];	/* behind the last server: weight 0 */
 };
 
-#define XLVS_SERVER_LIVE	(1 << 0)	/* configured; clear: deleted, its flows wait for it to come back */
+#define XLVS_LIFE_LIVE		(1 << 0)	/* configured; clear: deleted, its flows wait for it to come back */
+#define XLVS_LIFE_TURN_SHIFT	1		/* above: the epoch at which that becomes its opposite; 0: never */
 
 struct xlvs_server {
 	struct xlvs_addr addr;
@@ -118,12 +142,11 @@ struct xlvs_server {
 	struct xlvs_addr virt;	/* the service's address and port: what a reply is translated back to */
 	__be16	vport;
 	__be16	port;
-	__u32	weight;		/* as in its slot, for table schedulers */
+	__u32	life;		/* XLVS_LIFE_* */
 	__u32	service;	/* number of the service it belongs to */
-	__u8	fwd;		/* enum xlvs_fwd */
-	__u8	flags;		/* XLVS_SERVER_* */
+	__u8	fwd;		/* enum xlvs_fwd, as configured last; a flow has its own */
 	__u8	proto;
-	__u8	pad;
+	__u16	pad;
 };
 
 /* Exact at all times: changed by whoever wins the compare-and-swap of a flow's word. */
@@ -216,7 +239,7 @@ struct xlvs_config {
 	__u32	lo;			/* ifindex of the loopback, for replies to local clients; 0: no local clients */
 	__u32	icmp_per_second;	/* ICMP errors sent per CPU and second */
 	__u32	hop_epoch;	/* user space counts it up when routes, addresses or interfaces change */
-	__u32	abi;			/* XLVS_ABI */
+	__u32	abi;		/* XLVS_ABI */
 };
 
 /* The flow table's own bookkeeping. */

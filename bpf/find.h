@@ -33,20 +33,16 @@ static __always_inline int overflowing(__u64 now)
 	return t && now < READ_ONCE(t->overflow_until);
 }
 
-static __always_inline void ask_about(struct xlvs_ask *ask, const struct xlvs_service *svc, const struct xlvs_addr *client,
-				      __be16 cport, const struct xlvs_addr *virt)
-{
-	ask->svc = svc;
-	ask->client = *client;
-	ask->virt = *virt;
-	ask->cport = cport;
-}
-
 static __always_inline struct xlvs_service *service_find(const struct xlvs_addr *addr, __be16 port, __u8 proto)
 {
 	struct xlvs_service_key k = { .addr = *addr, .port = port, .proto = proto };
+	struct xlvs_versions *versions = bpf_map_lookup_elem(&services, &k);
+	struct xlvs_service *svc;
 
-	return bpf_map_lookup_elem(&services, &k);
+	if (!versions)
+		return NULL;
+	svc = has_turned(versions->turn) ? &versions->next : &versions->now;
+	return svc->present ? svc : NULL;
 }
 
 /* IPVS's conn_reuse_mode 1: a new connection on the ports of one that is over is scheduled anew. */
@@ -65,8 +61,7 @@ static __noinline int choose(struct walk *w)
 {
 	struct xlvs_service *svc;
 	struct xlvs_server *s;
-	struct xlvs_ask ask = {};
-	__u8 flags, state;
+	__u8 flags, state, fwd;
 	int opened;
 
 	if (!w)
@@ -74,21 +69,23 @@ static __noinline int choose(struct walk *w)
 	svc = service_find(&w->p.dst, w->p.dport, w->p.proto);
 	if (!svc)
 		return NOT_OURS;
-	ask_about(&ask, svc, &w->p.src, w->p.sport, &w->p.dst);
 	if (w->p.frag == FRAG_LATER || (w->p.proto == IPPROTO_TCP && !tcp_opens(w->p.tcp))) {
 		if (!overflowing(w->now))
 			return NOT_OURS;
-		w->server = xlvs_stateless(&ask);
+		w->server = xlvs_stateless(svc, &w->p.src, w->p.sport);
 		return w->server == XLVS_NO_SERVER ? NOT_OURS : CHOSEN;
 	}
-	w->server = xlvs_schedule(&ask);
-	s = server_at(w->server);
-	if (w->server == XLVS_NO_SERVER || !s)
+	w->server = xlvs_choose(svc, &w->p.src, w->p.sport);
+	if (w->server == XLVS_NO_SERVER)
 		return NO_SERVER;
+	s = server_at(w->server);
+	if (!s)
+		return NO_SERVER;
+	fwd = CHOICE_FWD(w->server);
 	state = w->p.proto == IPPROTO_TCP ? XLVS_STATE_SYN_RECV : XLVS_STATE_UDP;
-	flags = FLAGS_OF_FWD(s->fwd) | (s->fwd == XLVS_FWD_nat ? 0 : XLVS_FLOW_NOOUTPUT) | (w->local ? XLVS_FLOW_LOCAL : 0);
+	flags = FLAGS_OF_FWD(fwd) | (fwd == XLVS_FWD_nat ? 0 : XLVS_FLOW_NOOUTPUT) | (w->local ? XLVS_FLOW_LOCAL : 0);
 	forward_key(&w->key, &w->p);
-	opened = flow_open(&w->found, &w->key, w->server, flags << 8 | state);
+	opened = flow_open(&w->found, &w->key, CHOICE_NUMBER(w->server), flags << 8 | state);
 	if (opened == OPEN_RACED)
 		return RACED;
 	if (opened == OPEN_FULL) {
@@ -98,9 +95,9 @@ static __noinline int choose(struct walk *w)
 			WRITE_ONCE(t->overflow_until, w->now + OVERFLOW_NS);
 		count(XLVS_COUNT_flow_full);
 		w->found.flow = NULL;
-		w->server = xlvs_stateless(&ask);
+		w->server = xlvs_stateless(svc, &w->p.src, w->p.sport);
 	}
-	account_open(w->server, s->service);
+	account_open(CHOICE_NUMBER(w->server), s->service);
 	return CHOSEN;
 }
 
@@ -109,7 +106,6 @@ static __noinline int stateless_reply(struct walk *w)
 {
 	struct xlvs_service_key k = {};
 	struct xlvs_service *svc;
-	struct xlvs_ask ask = {};
 	struct xlvs_server *s;
 	__u32 *number;
 
@@ -128,8 +124,7 @@ static __noinline int stateless_reply(struct walk *w)
 	svc = service_find(&s->virt, s->vport, s->proto);
 	if (!svc)
 		return 0;
-	ask_about(&ask, svc, &w->p.dst, w->p.dport, &s->virt);
-	return xlvs_stateless(&ask) == w->server;
+	return CHOICE_NUMBER(xlvs_stateless(svc, &w->p.dst, w->p.dport)) == w->server;
 }
 
 enum way { NO_WAY, TO_SERVER, TO_CLIENT, REFUSED, AGAIN };

@@ -57,9 +57,32 @@ static __always_inline struct xlvs_table *the_table(void)
 	return bpf_map_lookup_elem(&flow_table, &zero);
 }
 
+/* The server of a number, or of a choice. */
 static __always_inline struct xlvs_server *server_at(__u32 number)
 {
+	number = CHOICE_NUMBER(number);
 	return bpf_map_lookup_elem(&servers, &number);
+}
+
+/* Not inline: it is rarely called, and the walk's stack is full. */
+static __noinline int is_epoch(__u32 turn)
+{
+	__u32 zero = 0, *now = bpf_map_lookup_elem(&epoch, &zero);
+
+	return now && READ_ONCE(*now) == turn;
+}
+
+/* What changes with this epoch (0: never) has changed. */
+static __always_inline int has_turned(__u32 turn)
+{
+	return unlikely(turn) && is_epoch(turn);
+}
+
+static __always_inline int server_lives(const struct xlvs_server *s)
+{
+	__u32 life = READ_ONCE(s->life);
+
+	return (life ^ has_turned(life >> XLVS_LIFE_TURN_SHIFT)) & XLVS_LIFE_LIVE;
 }
 
 static __always_inline __u64 idle_ns(__u8 state)

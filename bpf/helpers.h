@@ -22,6 +22,7 @@
 #endif
 
 #define likely(x)		__builtin_expect(!!(x), 1)
+#define unlikely(x)		__builtin_expect(!!(x), 0)
 
 /* Keep the compiler from moving or merging accesses to shared memory. */
 #define READ_ONCE(x)		(*(const volatile typeof(x) *)&(x))

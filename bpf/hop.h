@@ -27,7 +27,7 @@ struct walk {
 	struct xlvs_flow_key key;	/* of the direction looked at */
 	struct found found;	/* flow is NULL: forwarded without one */
 	struct hop hop;
-	__u32	server;
+	__u32	server;			/* without a flow: the choice */
 	__u64	now;
 	int	local;		/* the client is the director itself (TC egress on lo); known at compile time where it is passed beside */
 };

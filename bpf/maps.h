@@ -13,8 +13,17 @@ struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(max_entries, XLVS_MAX_SERVICES);
 	__type(key, struct xlvs_service_key);
-	__type(value, struct xlvs_service);
+	__type(value, struct xlvs_versions);
 } services SEC(".maps");
+
+/* U. The word that puts prepared changes in force: 1 ... 2^31 - 1, the next one with each change. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, __u32);
+} epoch SEC(".maps");
 
 /* U. The order and weights of each service's servers; never changed in place while a service refers to them. */
 struct {
@@ -40,7 +49,7 @@ struct {
 	__type(value, struct xlvs_load);
 } loads SEC(".maps");
 
-/* K, and U when the order changes.  At 2 * service + half. */
+/* K, and U when the order changes.  By the index of a service. */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(max_entries, 2 * XLVS_MAX_SERVICES);
@@ -48,7 +57,7 @@ struct {
 	__type(value, struct xlvs_sched_state);
 } sched_state SEC(".maps");
 
-/* U. Tables of server numbers for sh and mh (0xffffffff: none), at 2 * service + half. */
+/* U. Tables of choices for sh and mh (XLVS_NO_SERVER: none), by the index of a service. */
 struct xlvs_table_map {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(map_flags, BPF_F_INNER_MAP | BPF_F_MMAPABLE);

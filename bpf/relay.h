@@ -130,7 +130,7 @@ static __noinline int relay_to_server(ctx_t *ctx, struct walk *w)
 	if (!w || !parse_quote(ctx, p, &q, 1) || !flow_seek(&w->found, &q.key, coarse_now()))
 		return PASS;
 	s = server_at(w->found.flow->server);
-	if (!s || !(s->flags & XLVS_SERVER_LIVE))
+	if (!s || !server_lives(s))
 		return drop(XLVS_DROP_server_gone);
 	if (p->ttl <= 1)
 		return drop(XLVS_DROP_ttl);

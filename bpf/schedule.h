@@ -17,14 +17,7 @@
 #include "sched/wlc.h"
 #include "sched/wrr.h"
 
-struct xlvs_ask {		/* what a choice may depend on */
-	const struct xlvs_service *svc;
-	struct xlvs_addr client;	/* network order, as everywhere */
-	struct xlvs_addr virt;
-	__be16 cport;
-};
-
-/* A global function, so that it is verified once and on its own. */
+/* The choice for a new flow, or XLVS_NO_SERVER.  A global function, so that it is verified once and on its own. */
 __noinline __u32 xlvs_choose(const struct xlvs_service *svc, const struct xlvs_addr *client, __u32 cport)
 {
 	if (!svc || !client)
@@ -46,16 +39,10 @@ __noinline __u32 xlvs_choose(const struct xlvs_service *svc, const struct xlvs_a
 	return XLVS_NO_SERVER;
 }
 
-/* The server for a new flow: its number, or XLVS_NO_SERVER. */
-static __always_inline __u32 xlvs_schedule(const struct xlvs_ask *ask)
+/* The choice for a flow that finds no room in the flow table: always the same while the servers are. */
+static __always_inline __u32 xlvs_stateless(const struct xlvs_service *svc, const struct xlvs_addr *client, __be16 cport)
 {
-	return xlvs_choose(ask->svc, &ask->client, ask->cport);
-}
-
-/* The server for a flow that finds no room in the flow table: always the same while the servers are. */
-static __always_inline __u32 xlvs_stateless(const struct xlvs_ask *ask)
-{
-	return xlvs_rendezvous(ask->svc->block, ask->svc->n, client_hash(&ask->client, ask->cport));
+	return xlvs_rendezvous(svc->block, svc->n, client_hash(client, cport));
 }
 
 #endif

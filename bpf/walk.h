@@ -59,7 +59,7 @@ static __always_inline void account(struct walk *w, const struct xlvs_server *s,
 		return;
 	}
 	count(XLVS_COUNT_stateless);
-	st = stats_of(&server_stats, w->server);
+	st = stats_of(&server_stats, CHOICE_NUMBER(w->server));
 	if (reply)
 		account_out(st, w->p.len);
 	else
@@ -110,10 +110,10 @@ static __always_inline int find_way(ctx_t *ctx, struct walk *w, const struct xlv
 /* To the real server. */
 static __always_inline int to_server(ctx_t *ctx, struct walk *w, const struct xlvs_server *s, int local)
 {
-	__u8 fwd = w->found.flow ? WORD_FWD(w->found.word) : s->fwd;
+	__u8 fwd = w->found.flow ? WORD_FWD(w->found.word) : CHOICE_FWD(w->server);
 	int end, ok;
 
-	if (!(s->flags & XLVS_SERVER_LIVE))
+	if (!server_lives(s))
 		return drop(XLVS_DROP_server_gone);
 	end = find_way(ctx, w, s, fwd, local);
 	if (end)

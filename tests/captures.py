@@ -8,14 +8,12 @@ compare with `Run.sequence`: ``3`` for r3, ``-`` for a refused connection.
 
 from __future__ import annotations
 
-import ipaddress
 import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from xlvs.model import Server
-from xlvs.model.server import Address
+from xlvs.model import Address, Server
 
 DATA = Path(__file__).parent / "unit" / "sched" / "data" / "captures.json"
 
@@ -61,10 +59,15 @@ class Run:
     """After how many connections which loads were seen."""
 
 
+def later(address: Address, by: int) -> Address:
+    """Return the address that many behind *address*."""
+    return Address((int.from_bytes(address) + by).to_bytes(16))
+
+
 def runs() -> list[Run]:
     """Return every captured run."""
     data = json.loads(DATA.read_text())
-    servers = {name: ipaddress.ip_address(address) for name, address in data["servers"].items()}
+    servers = {name: Address.parse(address) for name, address in data["servers"].items()}
     return [_run(run, servers) for run in data["runs"]]
 
 
@@ -96,7 +99,7 @@ def _run(run: dict[str, Any], servers: dict[str, Address]) -> Run:
         tuple(run["flags"]),
         run["forward"],
         run["mode"],
-        (ipaddress.ip_address(run["virtual"][0]), run["virtual"][1]),
+        (Address.parse(run["virtual"][0]), run["virtual"][1]),
         changes,
         tuple(zip(_sources(run["sources"], count), range(run["first_port"], run["first_port"] + count), strict=True)),
         run["sequence"],
@@ -110,5 +113,5 @@ def _run(run: dict[str, Any], servers: dict[str, Address]) -> Run:
 def _sources(sources: list[Any], count: int) -> list[Address]:
     """Expand [first address, step], or a list of all."""
     if isinstance(sources[1], int):
-        return [ipaddress.ip_address(sources[0]) + i * sources[1] for i in range(count)]
-    return [ipaddress.ip_address(source) for source in sources]
+        return [later(Address.parse(sources[0]), i * sources[1]) for i in range(count)]
+    return [Address.parse(source) for source in sources]

@@ -63,16 +63,16 @@ static long mh_retry(__u32 i, struct seek *s)
 static __always_inline __u32 xlvs_mh(const struct xlvs_service *svc, const struct xlvs_addr *client, __be16 cport)
 {
 	struct seek s = {
-		.key = 2 * svc->id + svc->half,
+		.key = svc->index,
 		.size = svc->table_size,
 		.client = fold(client, svc->sched_flags & XLVS_SCHED_F_PORT ? cport : 0),
-		.server = XLVS_NO_SERVER,
+		.choice = XLVS_NO_SERVER,
 	};
 
 	s.first = mh_hash(&s, 0);
 	if (!look(&s, s.first) && may_retry(svc))
 		bpf_loop(s.size, mh_retry, &s, 0);
-	return s.server;
+	return s.choice;
 }
 
 #endif

@@ -15,7 +15,6 @@
 #include "helpers.h"
 #include "maps.h"
 
-#define XLVS_NO_SERVER		0xffffffffu
 #define XLVS_NOWHERE		0xffffffffffffffffull
 #define XLVS_WORST		(1ll << 46)	/* above any overhead, and fit to be multiplied by a weight */
 
@@ -31,7 +30,7 @@ struct find {
 	__u32 block;
 	__u32 from;
 	__u32 weight;
-	__u64 found;		/* place << 32 | server */
+	__u64 found;		/* place << 32 | choice */
 };
 
 static long find_in_block(__u32 i, struct find *f)
@@ -47,14 +46,14 @@ static long find_in_block(__u32 i, struct find *f)
 		return 1;
 	for (j = 0; j < XLVS_SLOTS_PER_BLOCK; j++, place++) {
 		if (place >= f->from && block->slot[j].weight >= f->weight) {
-			f->found = (__u64)place << 32 | block->slot[j].server;
+			f->found = (__u64)place << 32 | block->slot[j].choice;
 			return 1;
 		}
 	}
 	return 0;
 }
 
-/* The first server of at least this weight (not 0) from this place on, as place << 32 | server; or XLVS_NOWHERE. */
+/* The first server of at least this weight (not 0) from this place on, as place << 32 | choice; or XLVS_NOWHERE. */
 __noinline __u64 xlvs_find(__u32 block, __u32 from, __u32 n, __u32 weight)
 {
 	struct find f = {
@@ -88,11 +87,12 @@ static __always_inline long least_in(__u32 i, struct least *l, int weighted)
 		return 1;
 	for (j = 0; j < XLVS_SLOTS_PER_BLOCK; j++) {
 		const struct xlvs_slot *slot = &block->slot[j];
+		__u32 server = CHOICE_NUMBER(slot->choice);
 		const struct xlvs_load *load;
 
 		if (!slot->weight)
 			continue;
-		load = bpf_map_lookup_elem(&loads, &slot->server);
+		load = bpf_map_lookup_elem(&loads, &server);
 		if (!load)
 			continue;
 		overhead = ((__s64)READ_ONCE(load->active) << 8) + READ_ONCE(load->inactive);
@@ -121,7 +121,7 @@ __noinline __u32 xlvs_least(__u32 block, __u32 n, __u32 weighted)
 {
 	struct least l = {
 		.block = block,
-		.best = { .server = XLVS_NO_SERVER },	/* of weight 0, and so worse than any */
+		.best = { .choice = XLVS_NO_SERVER },	/* of weight 0, and so worse than any */
 		.overhead = XLVS_WORST,
 	};
 
@@ -129,7 +129,7 @@ __noinline __u32 xlvs_least(__u32 block, __u32 n, __u32 weighted)
 		bpf_loop(blocks_of(n), least_weighted_in_block, &l, 0);
 	else
 		bpf_loop(blocks_of(n), least_in_block, &l, 0);
-	return l.best.server;
+	return l.best.choice;
 }
 
 /* How often a choice is made anew because another CPU was faster; then it stands, unrecorded. */
@@ -137,9 +137,7 @@ __noinline __u32 xlvs_least(__u32 block, __u32 n, __u32 weighted)
 
 static __always_inline __u64 *state_of(const struct xlvs_service *svc)
 {
-	__u32 key = 2 * svc->id + svc->half;
-
-	return bpf_map_lookup_elem(&sched_state, &key);
+	return bpf_map_lookup_elem(&sched_state, &svc->index);
 }
 
 #endif

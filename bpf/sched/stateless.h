@@ -61,7 +61,7 @@ static long rendezvous_in_block(__u32 i, struct rendezvous *r)
 
 		if (!slot->weight)
 			continue;
-		h = (mix(r->client ^ slot->server) >> 32) + 1;
+		h = (mix(r->client ^ CHOICE_NUMBER(slot->choice)) >> 32) + 1;
 		/* No cost is below 1.3 (1 - h): most servers are out before there is a logarithm to take. */
 		cost = ((1ull << 32) - h) * 85196 >> 32;
 		if (cost * best.weight >= least * slot->weight)
@@ -81,13 +81,13 @@ __noinline __u32 xlvs_rendezvous(__u32 block, __u32 n, __u64 client)
 {
 	struct rendezvous r = {
 		.block = block,
-		.best = { .server = XLVS_NO_SERVER },	/* of weight 0, and so worse than any */
+		.best = { .choice = XLVS_NO_SERVER },	/* of weight 0, and so worse than any */
 		.cost = XLVS_WORST,
 		.client = client,
 	};
 
 	bpf_loop(blocks_of(n), rendezvous_in_block, &r, 0);
-	return r.best.server;
+	return r.best.choice;
 }
 
 static __always_inline __u64 client_hash(const struct xlvs_addr *addr, __be16 port)

@@ -17,7 +17,7 @@ struct seek {
 	__u32 size;
 	__u32 client;		/* what is hashed */
 	__u32 first;		/* the index tried before all others */
-	__u32 server;
+	__u32 choice;
 };
 
 /* Address and port of the client as the one number that IPVS hashes. */
@@ -30,11 +30,11 @@ static __always_inline __u32 fold(const struct xlvs_addr *addr, __be16 port)
 	return ntohl(word) + ntohs(port);
 }
 
-/* Look at one entry; non-zero: the search is over, and the answer is in s->server. */
+/* Look at one entry; non-zero: the search is over, and the answer is in s->choice. */
 static __always_inline long look(struct seek *s, __u32 index)
 {
-	const struct xlvs_server *server;
 	const __u32 *entry;
+	__u32 choice;
 	void *table;
 
 	table = bpf_map_lookup_elem(&tables, &s->key);
@@ -43,12 +43,12 @@ static __always_inline long look(struct seek *s, __u32 index)
 	entry = bpf_map_lookup_elem(table, &index);
 	if (!entry)
 		return 1;
-	server = bpf_map_lookup_elem(&servers, entry);
-	if (!server)
-		return 1;	/* no server at all in this entry */
-	if (!server->weight)
+	choice = *entry;
+	if (choice == XLVS_NO_SERVER)
+		return 1;
+	if (choice & XLVS_DRAINED)
 		return 0;
-	s->server = *entry;
+	s->choice = choice;
 	return 1;
 }
 

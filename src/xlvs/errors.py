@@ -43,6 +43,18 @@ class NoSuchServerError(XlvsError):
     code = "no-such-server"
 
 
+class OwnedError(XlvsError):
+    """The thing belongs to another owner, who alone may delete it."""
+
+    code = "owned"
+
+
+class ConflictError(XlvsError):
+    """The state has changed since the client looked."""
+
+    code = "conflict"
+
+
 class UnknownSchedulerError(XlvsError):
     """No scheduler goes by this name."""
 
@@ -81,6 +93,8 @@ BY_CODE: dict[str, type[XlvsError]] = {
         NoSuchServiceError,
         ServerExistsError,
         NoSuchServerError,
+        OwnedError,
+        ConflictError,
         UnknownSchedulerError,
         UnsupportedError,
         InvalidError,

@@ -11,7 +11,6 @@ redirect is a verdict, and where it leads is seen by the source MAC.
 from __future__ import annotations
 
 import enum
-import ipaddress
 import re
 import socket
 import struct
@@ -25,12 +24,11 @@ from tests.packet import network as net
 from tests.packet.frames import Frame, at
 from xlvs import sched as schedulers
 from xlvs.daemon.kernel import Kernel
-from xlvs.dataplane import OBJECTS, Loaded, Loader, hint_bits, pack_addr, syscalls, unpack_addr
+from xlvs.dataplane import OBJECTS, Loaded, Loader, hint_bits, syscalls
 from xlvs.dataplane import _abi as abi
-from xlvs.model import Server, Service, ServiceKey
-from xlvs.model.server import Address
-from xlvs.plan import planner
+from xlvs.model import Address, Server, Service, ServiceKey
 from xlvs.plan.layout import Layout
+from xlvs.plan.planner import Wants, plan
 
 FLOWS = 64
 SIZES = {"services": 16, "slots": 32, "servers": 64, "loads": 64, "server_stats": 64, "service_stats": 16} | {
@@ -156,7 +154,7 @@ class Director:
 
     def mislead(self, address: str, flags: int) -> None:
         """Make the hint about *address* what it is if an address with these flags (``XLVS_ADDR_*``) shares it."""
-        (word,), (bits,) = hint_bits([pack_addr(ipaddress.ip_address(address))], [flags])
+        (word,), (bits,) = hint_bits([Address.parse(address)], [flags])
         self._maps["addr_hints"].put(word, self._maps["addr_hints"].get(word) | bits)
 
     def hints(self) -> int:
@@ -184,16 +182,17 @@ class Director:
     def put(self, service: Service, *, sources: bool = True) -> None:
         """Put a service in force, or change it to this."""
         addresses = {s.address: _source(s.address) if sources else None for s in service.servers}
-        self._write(planner.plan_service(self._layout, service, addresses, self._kernel.sched_state))
+        self._change({service.key: service}, addresses)
 
     def delete_service(self, key: str) -> None:
         """Delete a service; its flows go on."""
-        self._write(planner.plan_delete(self._layout, _key(key)))
+        self._change({_key(key): None}, {})
 
-    def _write(self, writes: list[Any]) -> None:
-        for write in writes:
+    def _change(self, wants: Wants, sources: dict[Address, Address | None]) -> None:
+        made = plan(self._layout, wants, sources, self._kernel.epoch() + 1)
+        for write in [*made.prepare, *made.commit(self._kernel.sched_state), *made.tidy]:
             self._kernel.write(write)
-            self._layout.note(write)
+        self._layout.accept(made.change)
 
     def packet(self, frame: Frame, hook: str = "tc", *, device: str = "", gso_size: int = 0) -> Out:
         """Give the frame to the program of *hook*, at *device* (default: the one with its destination MAC)."""
@@ -251,16 +250,18 @@ class Director:
     def number(self, server: str) -> int:
         """Return the number of the server ``10.0.0.1:8080``."""
         address, port = _end(server)
-        return next(n for n, row in self._layout.servers.items() if (row.address, row.port) == (address, port))
+        rows = self._layout.rows
+        return int(np.flatnonzero((rows["addr"] == np.array([address], abi.ADDR)) & (rows["port"] == port))[0])
 
     def _flow(self, record: Any) -> Flow:
         key, word = record["key"], int(record["word"])
         flags = word >> 8 & 0xFF
-        server = self._layout.servers[int(record["server"])]
+        server = self._layout.server(int(record["server"]))
+        assert server
         return Flow(
-            (str(unpack_addr(key["client"])), int(key["cport"])),
-            (str(unpack_addr(key["other"])), int(key["oport"])),
-            str(server.address),
+            (str(Address(bytes(key["client"]))), int(key["cport"])),
+            (str(Address(bytes(key["other"]))), int(key["oport"])),
+            str(server[0]),
             abi.FlowState(word & 0xFF).name,
             bool(flags & abi.FLOW_INACTIVE),
             bool(flags & abi.FLOW_LOCAL),
@@ -306,7 +307,7 @@ def _key(text: str) -> ServiceKey:
 
 def _end(text: str) -> tuple[Address, int]:
     address, _, port = text.rpartition(":")
-    return ipaddress.ip_address(address.strip("[]")), int(port)
+    return Address.parse(address.strip("[]")), int(port)
 
 
 def _server(text: str) -> Server:
@@ -316,7 +317,7 @@ def _server(text: str) -> Server:
 
 
 def _source(server: Address) -> Address:
-    return ipaddress.ip_address(
+    return Address.parse(
         net.DIRECTOR[server.version].replace("10.0.", "10.1.").replace("fd00", "fd01")
         if str(server).startswith(("10.1.", "fd01"))
         else net.DIRECTOR[server.version]

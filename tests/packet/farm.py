@@ -6,19 +6,17 @@ was chosen is seen by the MAC address that a packet leaves for.
 
 from __future__ import annotations
 
-import ipaddress
 import struct
 import subprocess
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 
+from tests.captures import later
 from tests.packet.director import SENT, SIZES, Director
 from tests.packet.frames import Frame, tcp
 from tests.packet.network import Network
 from xlvs.dataplane import OBJECTS, Loader
-from xlvs.model import Server, Service
-from xlvs.model.server import Address
+from xlvs.model import Address, Server, Service
 
 FLOWS = 1024
 """More than any test here opens: nothing is forgotten."""
@@ -34,8 +32,8 @@ def mac(address: Address) -> str:
 
 def addresses(family: int) -> list[Address]:
     """Return the 64 servers of a family; the IPv4 ones are 10.0.1.1 and up, as in the captured runs."""
-    first = ipaddress.ip_address("10.0.1.1" if family == 4 else "fd02::1")
-    return [first + i for i in range(64)]
+    first = Address.parse("10.0.1.1" if family == 4 else "fd02::1")
+    return [later(first, i) for i in range(64)]
 
 
 @contextmanager
@@ -73,7 +71,7 @@ class Farm:
 
     def change(self, servers: Sequence[Server]) -> None:
         """Replace all servers by *servers*, oldest first."""
-        self._service = replace(self._service, servers=tuple(servers))
+        self._service = self._service.with_servers(tuple(servers))
         self.director.put(self._service)
 
     def add(self, server: Server) -> None:

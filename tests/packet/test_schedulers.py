@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import ipaddress
 import random
 from collections.abc import Iterator
 
 import pytest
 
 from tests import captures
+from tests.captures import later
 from tests.packet import farm
 from tests.packet.director import Director
 from xlvs import sched
-from xlvs.model import Server, Service, ServiceKey
-from xlvs.model.server import Address
+from xlvs.model import Address, Server, Service, ServiceKey
 from xlvs.sched import stateless
 
 
@@ -37,7 +36,7 @@ class Trial:
 
     def __init__(self, director: Director, scheduler: str, flags: frozenset[str], family: int, hook: str) -> None:
         self.chance = random.Random(f"{scheduler} {sorted(flags)} {family}")
-        key = ServiceKey("tcp", ipaddress.ip_address("192.0.2.1" if family == 4 else "2001:db8::1"), 80)
+        key = ServiceKey("tcp", Address.parse("192.0.2.1" if family == 4 else "2001:db8::1"), 80)
         self.farm = farm.Farm(director, Service(key, scheduler, flags), hook)
         self.model = sched.Model(scheduler, flags)
         self.servers: list[Server] = []
@@ -50,9 +49,8 @@ class Trial:
         """Return a client nobody has seen."""
         self._port += 1
         bits = self.chance.getrandbits(16)
-        return ipaddress.ip_address(
-            0xC6330000 + bits if self._family == 4 else 0x20010DB8 << 96 | bits << 40
-        ), self._port
+        first, by = ("198.51.0.0", bits) if self._family == 4 else ("2001:db8::", bits << 40)
+        return later(Address.parse(first), by), self._port
 
     def edit(self) -> None:
         """Delete some servers, give some another weight, add some; tell both sides."""

@@ -1,28 +1,31 @@
-"""The desired state and the maps, kept together: every change is planned, written, put on disk, and only then true.
+"""The desired state and the maps, kept together: a change is planned, prepared, put on disk, then put in force.
 
-A change that cannot be written or kept is taken back, so that what a client
-was told is what is in force.  Called from one thread, one request at a time.
+A change is a transaction: any number of services, all of it or none.  One that
+cannot be written or kept is taken back, so that what a client was told is what
+is in force.  Called from one thread, one request at a time.
 """
 
 from __future__ import annotations
 
-import contextlib
 import errno
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable
 
 import numpy as np
+from msgspec.structs import replace
 
+from xlvs.daemon import fault
 from xlvs.daemon import store as disk
 from xlvs.daemon.host.routes import Routes
 from xlvs.daemon.kernel import Kernel
 from xlvs.daemon.log import log
 from xlvs.daemon.stats import Counters
 from xlvs.errors import XlvsError
-from xlvs.model import Server, Service, ServiceKey, State
-from xlvs.model.server import Address
+from xlvs.model import Address, ServiceKey, State
+from xlvs.plan import records as r
+from xlvs.plan import upkeep
 from xlvs.plan import writes as w
 from xlvs.plan.layout import Layout
-from xlvs.plan.planner import plan_addresses, plan_delete, plan_garbage, plan_service
+from xlvs.plan.planner import Plan, Wants, plan
 
 _FULL = {errno.E2BIG, errno.ENOSPC, errno.ENOMEM}
 
@@ -42,69 +45,99 @@ class Engine:
         self._store = store
         self._baselines = disk.Baselines()
         self._retired: set[int] = set()
+        self._broken = ""
 
     def start(self, *, adopted: bool) -> None:
         """Bring the maps in line with what is on disk; with nothing on disk, take what is in *adopted* maps."""
+        outcome = self.kernel.settle() if adopted else ""
         self.layout = self.kernel.layout()
         kept = self._store.load()
-        self.state = kept.state if kept.found else state_of(self.layout)
+        self.state = kept.state if kept.found else _state_of(self.layout)
         self.layout.last_weights.update({key: n for key, n in kept.last_weights.items() if n})
         if adopted:
             self._restore_baselines(kept.baselines)
         for kind, counters in self.counters.items():
             counters.begin(self.kernel.stats(kind, self.end(kind)))
-        self._snapshot()
-        for key in self.layout.services.keys() - self.state.services.keys():
-            self._bring(key, None)
-        for service in self.state.services.values():
-            self._bring(service.key, service)
-        self._write(plan_addresses(self.layout, self.busy()))
+        self._report(outcome, adopted=adopted)
+        self._snapshot(self.state)
+        gone = self.layout.services.keys() - self.state.services.keys()
+        self._put_in_force({**dict.fromkeys(gone), **self.state.services}, self._epoch_for(self.state.generation))
+        self._write(upkeep.plan_addresses(self.layout, self.busy()))
 
-    def change(self, new: State, key: ServiceKey) -> None:
-        """Put in force what *new* says about the service *key*; raises `XlvsError`, and then nothing has changed."""
-        service = new.services.get(key)
-        with self._taken_back([key]):
-            self._bring(key, service)
-            last = self.layout.last_weights
-            self._store.append(disk.put_service(service, last) if service else disk.drop_service(key))
+    def _report(self, outcome: str, *, adopted: bool) -> None:
+        """Say what became of a change that an earlier daemon did not finish."""
+        generation = self.state.generation
+        if adopted and generation and self.kernel.epoch() not in (0, r.epoch_of(generation)):
+            log("an interrupted change was on disk already and is put in force now", generation=generation)
+        elif outcome == "undone":
+            log("an unfinished change was undone", in_force=generation)
+        elif outcome:
+            log("an interrupted change was in force and is tidied up", generation=generation)
+
+    def _epoch_for(self, generation: int) -> int:
+        """Return the epoch of *generation*, or another that no row waits for if that one is over."""
+        epoch = r.epoch_of(generation)
+        return epoch if epoch != self.kernel.epoch() else r.epoch_of(generation + r.EPOCHS // 2)
+
+    def apply(self, new: State, keys: Collection[ServiceKey] | None = None) -> None:
+        """Put *new* in force, all of it or nothing, as the next generation; raises `XlvsError`.
+
+        *keys* are the services that may differ from the present state; None: compare all.
+        """
+        if self._broken:
+            raise XlvsError(f"{self._broken}; restart the daemon, which repairs that, and ask again")
+        if keys is None:
+            keys = differing(self.state, new)
+        new = replace(new, generation=self.state.generation + 1)
+        made = self._prepare({key: new.services.get(key) for key in keys}, r.epoch_of(new.generation))
+        record = self._record(new, keys, made)
+        whole = len(keys) > 64 and len(keys) > len(new.services) // 2
+        kept = whole
+        try:
+            self._keep(new, record, made, whole=whole)
+            kept = True
+            self._write(made.commit(self.kernel.sched_state))
+        except (XlvsError, OSError):
+            self._take_back(made, kept=kept, whole=whole)
+            raise
         self.state = new
+        self.layout.accept(made.change)
+        self._baselines.update(record.baselines)
+        self._finish(made)
         if self._store.full:
-            self._snapshot()
-
-    def flush(self) -> None:
-        """Delete every service; raises `XlvsError`, and then nothing has changed."""
-        with self._taken_back(self.state.services):
-            for key in self.state.services:
-                self._bring(key, None)
-            self._snapshot(State(timeouts=self.state.timeouts))
-        self.state = State(timeouts=self.state.timeouts)
+            self._snapshot(self.state)
 
     def zero(self, keys: Iterable[ServiceKey]) -> None:
         """Let the counters of these services and their servers start from zero; raises `HostError`."""
-        zeroed = disk.Baselines()
-        for key in keys:
-            row = self.layout.services[key]
-            zeroed.services[row.id] = self._zero("service", row.id)
-            zeroed.servers.update({number: self._zero("server", number) for number, _ in row.slots})
-        self._keep_baselines(zeroed)
+        placed = [self.layout.services[key] for key in keys]
+        zeroed = disk.Baselines(
+            self._zero("service", [one.id for one in placed]),
+            self._zero("server", [number for one in placed for number in one.numbers]),
+        )
+        self._store.append(disk.Record(generation=self.state.generation, baselines=zeroed))
+        self._baselines.update(zeroed)
 
     def refresh(self) -> None:
         """Let every server have the director's address that the routes say now."""
         self.routes.forget()
-        for service in self.state.services.values():
-            self._bring(service.key, service)
+        addresses = {Address(a) for a in self.layout.rows["addr"][self.layout.rows["proto"] != 0].tolist()}
+        self._write(upkeep.plan_sources(self.layout, self.routes.sources(addresses)))
 
     def probe(self) -> None:
-        """Have the next hops of all real servers resolved, so that XDP finds them."""
+        """Have the next hops of real servers resolved, so that XDP finds them."""
         self.routes.probe({server.address for s in self.state.services.values() for server in s.servers})
 
     def collect(self) -> None:
         """Give back what deleted servers and services held, once their flows are gone for two rounds."""
+        if not self.layout.retired and not self.layout.stale:
+            return
         busy = self.busy()
-        retired = self.layout.retired() - busy
-        self._write(plan_garbage(self.layout, busy | (retired - self._retired)))
+        retired = self.layout.retired_numbers() - busy
+        writes, servers = upkeep.plan_garbage(self.layout, busy | (retired - self._retired))
+        self._write(writes)
+        self.layout.forget(servers)
         self._retired = retired
-        self._write(plan_addresses(self.layout, busy))
+        self._write(upkeep.plan_addresses(self.layout, busy))
 
     def sample(self, elapsed_s: float) -> None:
         """Take a sample for the rates."""
@@ -122,71 +155,112 @@ class Engine:
 
     def is_virtual(self, address: Address) -> bool:
         """Return whether *address* is a virtual one, or has flows left from when it was."""
-        return bool(self.layout.addresses.get(address, 0) & w.ADDRESS_VIP)
+        return bool(self.layout.addresses.get(address, 0) & r.VIP)
 
-    @contextlib.contextmanager
-    def _taken_back(self, keys: Iterable[ServiceKey]) -> Iterator[None]:
-        """Bring the services *keys* back to the present state if what is done inside fails."""
+    def _prepare(self, wants: Wants, epoch: int) -> Plan:
+        """Plan, and put everything where no packet looks yet."""
+        self._claim({key.address for key, want in wants.items() if want})
+        addresses = {s.address for want in wants.values() if want for s in want.servers}
+        made = plan(self.layout, wants, self.routes.sources(addresses), epoch)
         try:
-            yield
+            self._write(made.prepare)
         except (XlvsError, OSError):
-            try:
-                for key in keys:
-                    self._bring(key, self.state.services.get(key))
-            except XlvsError as err:
-                log("a failed change could not be taken back before the next start", why=err)
+            self._undo(made)
             raise
+        return made
 
-    def _bring(self, key: ServiceKey, want: Service | None) -> None:
-        """Plan and write one service."""
-        if want is None:
-            if key in self.layout.services:
-                self._write(plan_delete(self.layout, key))
-            return
-        self._claim(key.address)
-        sources = {server.address: self.routes.source(server.address) for server in want.servers}
-        self._write(plan_service(self.layout, want, sources, self.kernel.sched_state))
+    def _put_in_force(self, wants: Wants, epoch: int) -> None:
+        """Do what the disk says already."""
+        made = self._prepare(wants, epoch)
+        if made:
+            self._write(made.commit(self.kernel.sched_state))
+            self.layout.accept(made.change)
+            self._finish(made)
+        if self.state.generation:
+            self._write([w.Turn(r.epoch_of(self.state.generation))])
 
-    def _claim(self, address: Address) -> None:
-        """Make *address* a virtual one: from now on it is nobody's source."""
-        if self.is_virtual(address):
-            return
-        was_source = self.layout.needed(address) & w.ADDRESS_DIRECTOR
-        self._write([w.PutAddress(address, self.layout.addresses.get(address, 0) | w.ADDRESS_VIP)])
-        if was_source:
+    def _keep(self, new: State, record: disk.Record, made: Plan, *, whole: bool) -> None:
+        """Put the change on disk: a large one as a new snapshot."""
+        fault.point()
+        if whole:
+            baselines = disk.Baselines(dict(self._baselines.services), dict(self._baselines.servers))
+            baselines.update(record.baselines)
+            self._store.snapshot(new, baselines, {**self.layout.last_weights, **made.change.last_weights})
+        else:
+            self._store.append(record)
+
+    def _take_back(self, made: Plan, *, kept: bool, whole: bool) -> None:
+        """Undo a change that was prepared, and perhaps *kept* on disk."""
+        self._undo(made)
+        try:
+            if whole:
+                self._snapshot(self.state)
+            elif kept:
+                self._store.take_back()
+        except XlvsError as err:
+            self._broken = f"a failed change is on disk and cannot be taken off it ({err})"
+
+    def _undo(self, made: Plan) -> None:
+        try:
+            self._write(made.undo)
+        except (XlvsError, OSError) as err:
+            self._broken = f"a failed change left the maps half prepared ({err})"
+            log("failed", why=self._broken)
+
+    def _finish(self, made: Plan) -> None:
+        """Remove what nothing looks at any more."""
+        try:
+            self._write(made.tidy)
+        except (XlvsError, OSError) as err:
+            self._broken = f"the maps could not be tidied up after the last change ({err})"
+            log("failed", why=self._broken)
+        fault.point()
+
+    def _claim(self, addresses: Iterable[Address]) -> None:
+        """Make *addresses* virtual ones: from now on they are nobody's source."""
+        fresh = [address for address in addresses if not self.is_virtual(address)]
+        if fresh:
+            self._write(upkeep.claim(self.layout, fresh))
+        if any(self.layout.needed(address) & r.DIRECTOR for address in fresh):
             self.refresh()
 
     def _write(self, writes: Iterable[w.Write]) -> None:
         for write in writes:
-            self._before(write)
+            fault.point()
             try:
                 self.kernel.write(write)
             except OSError as err:
                 why = "has no room for it" if err.errno in _FULL else "refuses it"
-                raise XlvsError(f"the kernel {why}: {type(write).__name__}: {err.strerror}") from err
-            self.layout.note(write)
+                what = getattr(write, "name", type(write).__name__)
+                raise XlvsError(f"the kernel {why}: {what}: {err.strerror}") from err
 
-    def _before(self, write: w.Write) -> None:
-        """Let a number that gets a new owner count from zero."""
-        match write:
-            case w.PutServer(number, _) if number not in self.layout.servers:
-                self._renew("server", number)
-            case w.PutService(key, row) if key not in self.layout.services:
-                self._renew("service", row.id)
+    def _record(self, new: State, keys: Collection[ServiceKey], made: Plan) -> disk.Record:
+        """Return what the journal says of the change."""
+        record = disk.Record(
+            generation=new.generation,
+            put=[new.services[key] for key in keys if key in new.services],
+            drop=[key for key in keys if key not in new.services],
+            last_weights=disk.weights(made.change.last_weights),
+            baselines=disk.Baselines(
+                self._renew("service", made.fresh_services),
+                self._renew("server", made.fresh_servers),
+            ),
+        )
+        if new.timeouts != self.state.timeouts:
+            record.timeouts = new.timeouts
+        if new.interfaces != self.state.interfaces:
+            record.interfaces = new.interfaces
+        return record
 
-    def _renew(self, kind: str, number: int) -> None:
-        values = self._zero(kind, number)
-        known = getattr(self._baselines, f"{kind}s").get(number)
-        if any(values) and values != known:
-            self._keep_baselines(disk.Baselines(**{f"{kind}s": {number: values}}))
+    def _renew(self, kind: str, numbers: list[int]) -> dict[int, disk.Counters]:
+        """Let numbers that get a new owner count from zero; return the baselines of those that have counted before."""
+        known: dict[int, disk.Counters] = getattr(self._baselines, f"{kind}s")
+        zeroed = self._zero(kind, numbers)
+        return {number: values for number, values in zeroed.items() if any(values) and values != known.get(number)}
 
-    def _zero(self, kind: str, number: int) -> disk.Counters:
-        return self.counters[kind].zero(number, self.kernel.stat(kind, number))
-
-    def _keep_baselines(self, baselines: disk.Baselines) -> None:
-        self._store.append(disk.put_baselines(baselines))
-        self._baselines.services.update(baselines.services)
-        self._baselines.servers.update(baselines.servers)
+    def _zero(self, kind: str, numbers: list[int]) -> dict[int, disk.Counters]:
+        chosen = r.numbers(numbers)
+        return self.counters[kind].zero(chosen, self.kernel.some_stats(kind, chosen))
 
     def _restore_baselines(self, baselines: disk.Baselines) -> None:
         self._baselines = baselines
@@ -195,17 +269,18 @@ class Engine:
                 if number < len(self.counters[kind]):
                     self.counters[kind].set_baseline(number, baseline)
 
-    def _snapshot(self, state: State | None = None) -> None:
-        self._store.snapshot(self.state if state is None else state, self._baselines, self.layout.last_weights)
+    def _snapshot(self, state: State) -> None:
+        self._store.snapshot(state, self._baselines, self.layout.last_weights)
 
 
-def state_of(layout: Layout) -> State:
+def differing(have: State, want: State) -> list[ServiceKey]:
+    """Return the services in which two states differ."""
+    changed = [key for key, service in want.services.items() if have.services.get(key) != service]
+    return [*(key for key in have.services if key not in want.services), *changed]
+
+
+def _state_of(layout: Layout) -> State:
     """Return the state that a layout puts in force: what there is to go by when the disk has nothing."""
-    services = {}
-    for key, row in layout.services.items():
-        rows = [layout.servers[number] for number, _ in reversed(row.slots)]
-        servers = tuple(Server(r.address, r.port, r.forward, r.weight) for r in rows)
-        services[key] = Service(key, row.scheduler, row.flags, servers)
-    if services:
-        log("services taken over from the maps", count=len(services))
-    return State(services)
+    if layout.services:
+        log("services taken over from the maps", count=len(layout.services))
+    return State({key: placed.service for key, placed in layout.services.items()})

@@ -1,7 +1,6 @@
 """The maps as the daemon sees them: plan writes in, layout, counters and flows out.
 
-Translates between the values of `xlvs.plan` and the records of `bpf/abi.h`;
-decides nothing.  The kernel's errno is raised as `OSError`.
+Decides nothing.  The kernel's errno is raised as `OSError`.
 """
 
 from __future__ import annotations
@@ -14,18 +13,13 @@ import numpy as np
 import numpy.typing as npt
 
 from xlvs.dataplane import _abi as abi
-from xlvs.dataplane import hint_bits, pack_addr, unpack_addr
-from xlvs.model import ServiceKey
-from xlvs.model.server import Address
+from xlvs.dataplane import hint_bits
 from xlvs.plan import writes as w
 from xlvs.plan.layout import Layout, Limits
+from xlvs.plan.reading import read_layout, settle
 
 Array = npt.NDArray[Any]
 
-PROTOCOL_NUMBERS = {"tcp": 6, "udp": 17}
-PROTOCOL_NAMES = {number: name for name, number in PROTOCOL_NUMBERS.items()}
-_FLAG_BITS = {"flag-1": abi.SCHED_F_FALLBACK, "flag-2": abi.SCHED_F_PORT, "flag-3": abi.SCHED_F_3}
-_NO_ADDRESS = bytes(16)
 _SECOND = 1_000_000_000
 
 
@@ -34,39 +28,39 @@ class Kernel:
 
     def __init__(self, maps: Mapping[str, Any]) -> None:
         self._maps = maps
-        self.limits = Limits(maps["services"].max_entries, maps["servers"].max_entries, maps["slots"].max_entries)
+        room = {name: maps[name].max_entries for name in maps}
+        self.limits = Limits(
+            min(room["services"], room["service_stats"], room["sched_state"] // 2),
+            min(room["servers"], room["loads"], room["server_stats"]),
+            room["slots"],
+        )
 
     def write(self, write: w.Write) -> None:
         """Make one write of a plan."""
         maps = self._maps
         match write:
-            case w.PutAddress(address, flags):
-                packed = pack_addr(address)
-                (word,), (bits,) = hint_bits([packed], [flags])
-                maps["addr_hints"].put(word, maps["addr_hints"].get(word) | bits)
-                maps["addrs"].put(packed, flags)
-            case w.DropAddress(address):
-                maps["addrs"].delete(pack_addr(address))
-            case w.PutServer(number, row):
-                maps["servers"].put(number, _server_record(row))
-            case w.DropServer(number):
-                maps["servers"].put(number, np.zeros((), abi.SERVER))
-            case w.PutNatServer(key, number):
-                maps["nat_servers"].put(_key_record(*key), number)
-            case w.DropNatServer(key):
-                maps["nat_servers"].delete(_key_record(*key))
-            case w.PutSlots(block, slots):
-                maps["slots"].write(block, _blocks(slots))
-            case w.PutTable(index, numbers):
-                maps["tables"].put_table(index, numbers)
-            case w.DropTable(index):
-                maps["tables"].delete(index)
-            case w.PutSchedState(index, pos, cw):
-                maps["sched_state"].put(index, (pos, cw))
-            case w.PutService(service, value):
-                maps["services"].put(_service_key(service), _service_record(value))
-            case w.DropService(service):
-                maps["services"].delete(_service_key(service))
+            case w.Put(name, keys, values):
+                if name == "addrs":
+                    self._hint(keys, values)
+                maps[name].write_at(keys, values)
+            case w.Drop("tables", keys):
+                for key in keys:
+                    maps["tables"].delete(key)
+            case w.Drop(name, keys):
+                maps[name].delete_many(keys)
+            case w.PutTables(indices, tables):
+                maps["tables"].put_tables(indices, tables)
+            case w.Turn(epoch):
+                maps["epoch"].store(0, epoch)
+
+    def _hint(self, addresses: Array, flags: Array) -> None:
+        """Give addresses their hints, before they get their flags."""
+        words, bits = hint_bits(addresses, flags)
+        hints = self._maps["addr_hints"].read()
+        before = hints.copy()
+        np.bitwise_or.at(hints, words, bits)
+        changed = np.flatnonzero(hints != before)
+        self._maps["addr_hints"].write_at(changed, hints[changed])
 
     def renew_hints(self) -> None:
         """Drop the hints of addresses that have gone: they are never wrong, but cost a packet a lookup."""
@@ -75,20 +69,25 @@ class Kernel:
         np.bitwise_or.at(hints, *hint_bits(addresses, flags))
         self._maps["addr_hints"].write(0, hints)
 
-    def layout(self) -> Layout:
-        """Read back what is in the maps."""
+    def epoch(self) -> int:
+        """Return the epoch, 0 in new maps."""
+        return int(self._maps["epoch"].get(0))
+
+    def settle(self) -> str:
+        """Finish, or take back, the change that a daemon left half done; return "completed", "undone" or ""."""
         keys, values = self._maps["services"].items()
-        services = {_read_key(key): self._read_service(value) for key, value in zip(keys, values, strict=True)}
-        servers = self._maps["servers"].read()
-        rows = {int(n): _read_server(servers[n]) for n in np.flatnonzero(servers["proto"])}
-        addresses = zip(*self._maps["addrs"].items(), strict=True)
-        nat = zip(*self._maps["nat_servers"].items(), strict=True)
-        return Layout.read(
-            self.limits,
-            services,
-            rows,
-            {unpack_addr(address): int(flags) for address, flags in addresses},
-            {(k.address, k.port, k.protocol): int(number) for key, number in nat if (k := _read_key(key))},
+        writes, outcome = settle(keys, values, self._maps["servers"].read(), self.epoch())
+        for write in writes:
+            self.write(write)
+        return outcome
+
+    def layout(self) -> Layout:
+        """Read back what is in the maps, once they are settled."""
+        maps = self._maps
+        rows = maps["servers"].read(0, self.limits.servers)
+        keys, values = maps["services"].items()
+        return read_layout(
+            self.limits, rows, keys, values, maps["slots"].read(), maps["addrs"].items(), maps["nat_servers"].items()
         )
 
     def sched_state(self, index: int) -> tuple[int, int]:
@@ -101,15 +100,28 @@ class Kernel:
         records = self._maps["loads"].read(0, count)
         return np.stack([records["active"], records["inactive"]], axis=1)
 
+    def load(self, number: int) -> tuple[int, int]:
+        """Return active and inactive flows of one server."""
+        record = self._maps["loads"].get(number)
+        return max(int(record["active"]), 0), max(int(record["inactive"]), 0)
+
     def stats(self, kind: str, count: int) -> Array:
         """Return the counters of the first *count* services or servers (*kind*), one row of five each."""
-        records = self._maps[f"{kind}_stats"].totals(0, count)
-        return np.stack([records[name] for name in abi.STATS.names or ()], axis=1).astype(np.int64)
+        found: Array = self._maps[f"{kind}_stats"].sums(0, count).view(np.int64)
+        return found
+
+    def some_stats(self, kind: str, numbers: Array) -> Array:
+        """Return the counters of services or servers (*kind*) of these numbers, one row of five each."""
+        if len(numbers) > 64:
+            low, high = int(numbers.min()), int(numbers.max())
+            near: Array = self._maps[f"{kind}_stats"].sums(low, high - low + 1).view(np.int64)
+            return near[numbers.astype(np.int64) - low]
+        return np.array([self.stat(kind, int(number)) for number in numbers], np.int64).reshape(-1, 5)
 
     def stat(self, kind: str, number: int) -> Array:
         """Return the counters of one service or server (*kind*)."""
-        record = self._maps[f"{kind}_stats"].total(number)
-        return np.array([record[name] for name in abi.STATS.names or ()], np.int64)
+        found: Array = self._maps[f"{kind}_stats"].sums(number, 1)[0].view(np.int64)
+        return found
 
     def reasons(self) -> dict[str, int]:
         """Return how many packets were dropped, by reason."""
@@ -181,78 +193,3 @@ class Kernel:
         age = time.clock_gettime_ns(time.CLOCK_MONOTONIC) - records["seen"].astype(np.int64)
         left = idle[(records["word"] & 0xFF).astype(np.int64)] - age
         return records[left >= 0], left[left >= 0] // _SECOND
-
-    def _read_service(self, value: Any) -> w.ServiceRow:
-        count = int(value["n"])
-        blocks = self._maps["slots"].read(int(value["block"]), -(-count // abi.SLOTS_PER_BLOCK)) if count else ()
-        slots = [(int(s["server"]), int(s["weight"])) for block in blocks for s in block["slot"]]
-        flags = frozenset(name for name, bit in _FLAG_BITS.items() if value["sched_flags"] & bit)
-        return w.ServiceRow(
-            int(value["id"]),
-            int(value["half"]),
-            int(value["block"]),
-            tuple(slots[:count]),
-            abi.Sched(int(value["sched"])).label,
-            flags,
-            int(value["table_size"]),
-            int(value["max_weight"]),
-            int(value["gcd"]),
-        )
-
-
-def _key_record(address: Address, port: int, protocol: str) -> tuple[bytes, int, int, int]:
-    return pack_addr(address), port, PROTOCOL_NUMBERS[protocol], 0
-
-
-def _service_key(key: ServiceKey) -> tuple[bytes, int, int, int]:
-    return _key_record(key.address, key.port, key.protocol)
-
-
-def _read_key(key: Any) -> ServiceKey:
-    return ServiceKey(PROTOCOL_NAMES[int(key["proto"])], unpack_addr(key["addr"]), int(key["port"]))
-
-
-def _service_record(row: w.ServiceRow) -> tuple[int, ...]:
-    flags = sum(_FLAG_BITS[flag] for flag in row.flags)
-    sched = abi.Sched[row.scheduler.upper()]
-    return (
-        row.id, row.half, row.block, len(row.slots), row.table_size, row.max_weight, row.gcd, sched, flags, 0
-    )  # fmt: skip
-
-
-def _server_record(row: w.ServerRow) -> tuple[Any, ...]:
-    return (
-        pack_addr(row.address),
-        pack_addr(row.src) if row.src else _NO_ADDRESS,
-        pack_addr(row.key.address),
-        row.key.port,
-        row.port,
-        row.weight,
-        row.service,
-        abi.Fwd[row.forward.upper()],
-        abi.SERVER_LIVE if row.live else 0,
-        PROTOCOL_NUMBERS[row.key.protocol],
-        0,
-    )
-
-
-def _read_server(record: Any) -> w.ServerRow:
-    src = bytes(record["src"])
-    return w.ServerRow(
-        ServiceKey(PROTOCOL_NAMES[int(record["proto"])], unpack_addr(record["virt"]), int(record["vport"])),
-        int(record["service"]),
-        unpack_addr(record["addr"]),
-        int(record["port"]),
-        abi.Fwd(int(record["fwd"])).label,
-        int(record["weight"]),
-        unpack_addr(src) if src != _NO_ADDRESS else None,
-        bool(record["flags"] & abi.SERVER_LIVE),
-    )
-
-
-def _blocks(slots: tuple[tuple[int, int], ...]) -> Array:
-    blocks = np.zeros(-(-len(slots) // abi.SLOTS_PER_BLOCK), abi.BLOCK)
-    flat = blocks["slot"].reshape(-1)
-    flat[: len(slots)] = np.array(list(slots), abi.SLOT)
-    blocks["slot"] = flat.reshape(blocks["slot"].shape)
-    return blocks

@@ -37,12 +37,12 @@ class Counters:
         """Take *raw*, the counters of the numbers from 0 on, as what the first sample is compared with."""
         self._last[: len(raw)] = raw
 
-    def zero(self, number: int, raw: Array) -> tuple[int, ...]:
-        """Let *number* count from *raw* on, its counters now; return them as its baseline."""
-        self.set_baseline(number, raw)
-        self._last[number] = raw
-        self._estimate[number] = 0
-        return tuple(int(value) for value in raw)
+    def zero(self, numbers: npt.NDArray[np.uint32], raw: Array) -> dict[int, tuple[int, ...]]:
+        """Let *numbers* count from *raw* on, their counters now, one row each; return these as their baselines."""
+        self._base[numbers] = raw
+        self._last[numbers] = raw
+        self._estimate[numbers] = 0
+        return {number: tuple(values) for number, values in zip(numbers.tolist(), raw.tolist(), strict=True)}
 
     def set_baseline(self, number: int, baseline: npt.ArrayLike) -> None:
         """Restore a baseline."""

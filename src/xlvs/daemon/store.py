@@ -1,66 +1,94 @@
 """The configuration on disk: one snapshot, and a journal of the changes since.
 
-A change appends one line, so it costs the same with 10 services as with
-20,000; when the journal has outgrown the snapshot both become one new
-snapshot.  Every record says what a thing *is*, not how it changed, so that
-replaying a journal that the snapshot contains already does no harm.
+A change appends one line, whole or not at all, so it costs the same with 10
+services as with 20,000; when the journal has outgrown the snapshot both become
+one new snapshot.  Every record says what a thing *is*, not how it changed, so
+that replaying a journal that the snapshot contains already does no harm.
 Refuses a snapshot it cannot read: it does not start an empty director over a full one.
 """
 
 from __future__ import annotations
 
 import contextlib
-import ipaddress
 import json
 import os
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import msgspec
+from msgspec.structs import replace
+
+from xlvs.daemon import legacy
 from xlvs.daemon.host.files import sync_directory, write_whole
 from xlvs.daemon.paths import Paths
-from xlvs.errors import HostError, XlvsError
-from xlvs.model import ServiceKey, State
-from xlvs.model.service import Service
+from xlvs.errors import HostError, InvalidError, XlvsError
+from xlvs.model import Address, Service, ServiceKey, State, codec
+from xlvs.model.state import DEFAULT_TIMEOUTS
 from xlvs.plan.layout import ServerId
 
 Counters = tuple[int, ...]
 LastWeights = Mapping[ServerId, int]
 
+FORMAT = 2
+"""Of the snapshot; 1, which has none, is read as well (`xlvs.daemon.legacy`)."""
+
 _MIN_JOURNAL = 256 * 1024
 """Bytes a journal may reach before it is worth comparing with the snapshot."""
 
 
-@dataclass(slots=True)
-class Baselines:
+class Baselines(msgspec.Struct, omit_defaults=True):
     """What counters were when they were last zeroed; subtracted from the maps, which are never written."""
 
-    services: dict[int, Counters] = field(default_factory=dict)
-    servers: dict[int, Counters] = field(default_factory=dict)
+    services: dict[int, Counters] = msgspec.field(default_factory=dict)
+    servers: dict[int, Counters] = msgspec.field(default_factory=dict)
 
-    def to_json(self) -> dict[str, Any]:
-        """Return the JSON form."""
-        return {"services": _texts(self.services), "servers": _texts(self.servers)}
+    def update(self, other: Baselines) -> None:
+        """Take over other, newer baselines."""
+        self.services.update(other.services)
+        self.servers.update(other.servers)
 
-    def update(self, data: dict[str, Any]) -> None:
-        """Take over the baselines of a JSON form."""
-        self.services.update({int(k): tuple(v) for k, v in data.get("services", {}).items()})
-        self.servers.update({int(k): tuple(v) for k, v in data.get("servers", {}).items()})
+    def __bool__(self) -> bool:
+        return bool(self.services or self.servers)
 
 
-def _texts(counters: dict[int, Counters]) -> dict[str, list[int]]:
-    return {str(number): list(values) for number, values in counters.items()}
+Weights = list[tuple[ServiceKey, str, int, int]]
+"""Service, address, port and last weight of drained servers: the scheduler mh needs them."""
+
+
+class Record(msgspec.Struct, omit_defaults=True):
+    """One line of the journal: one change, all of it."""
+
+    generation: int = 0
+    put: list[Service] = []
+    drop: list[ServiceKey] = []
+    timeouts: dict[str, int] | None = None
+    interfaces: dict[str, str] | None | msgspec.UnsetType = msgspec.UNSET
+    last_weights: Weights = []
+    baselines: Baselines = msgspec.field(default_factory=Baselines)
+
+
+class Snapshot(msgspec.Struct):
+    """The whole configuration."""
+
+    format: int
+    generation: int
+    services: list[Service]
+    timeouts: dict[str, int]
+    interfaces: dict[str, str] | None = None
+    last_weights: Weights = []
+    baselines: Baselines = msgspec.field(default_factory=Baselines)
 
 
 @dataclass(slots=True)
 class Kept:
     """What was on disk, if anything was *found*; *last_weights* are the weights that drained servers had before."""
 
-    state: State
-    baselines: Baselines
-    last_weights: dict[ServerId, int]
-    found: bool
+    state: State = field(default_factory=State)
+    baselines: Baselines = field(default_factory=Baselines)
+    last_weights: dict[ServerId, int] = field(default_factory=dict)
+    found: bool = False
 
 
 class Store:
@@ -75,28 +103,40 @@ class Store:
     def load(self) -> Kept:
         """Return what was kept, empty if nothing was; raises `HostError`."""
         try:
-            text = self._paths.state.read_text()
+            text = self._paths.state.read_bytes()
         except FileNotFoundError:
-            return Kept(State(), Baselines(), {}, found=False)
+            return Kept()
         except OSError as err:
             raise HostError(f"cannot read {self._paths.state}: {err.strerror}") from err
-        kept = Kept(State(), Baselines(), {}, found=True)
+        kept = Kept(found=True)
         try:
-            data = json.loads(text)
-            kept.state = State.from_json(data)
-            kept.baselines.update(data.get("baselines", {}))
-            for service in data.get("services", ()):
-                _read_last_weights(kept, service)
+            snapshot = _read_snapshot(text)
+            if snapshot.format > FORMAT:
+                raise InvalidError(f"it was written by a newer xlvs, in format {snapshot.format}")
+            _take(kept, snapshot.last_weights, snapshot.baselines)
         except (ValueError, TypeError, AttributeError, KeyError, XlvsError) as err:
             raise HostError(f"cannot understand {self._paths.state} ({err}); repair it, or move it away") from err
+        kept.state = State(
+            {s.key: s for s in snapshot.services},
+            {**DEFAULT_TIMEOUTS, **snapshot.timeouts},
+            snapshot.interfaces,
+            snapshot.generation,
+        )
         _replay(self._paths.journal, kept)
         return kept
 
     def snapshot(self, state: State, baselines: Baselines, last_weights: LastWeights) -> None:
         """Write everything anew and begin an empty journal; raises `HostError`."""
-        data = state.to_json()
-        data["services"] = [_service_json(service, last_weights) for service in state.services.values()]
-        text = json.dumps({**data, "baselines": baselines.to_json()}, separators=(",", ":"))
+        kept = Snapshot(
+            FORMAT,
+            state.generation,
+            list(state.services.values()),
+            state.timeouts,
+            state.interfaces,
+            weights(last_weights),
+            baselines,
+        )
+        text = codec.encode(kept)
         with _as_host_error(self._paths.state):
             self._paths.state_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
             write_whole(self._paths.state, text)
@@ -105,9 +145,9 @@ class Store:
             sync_directory(self._paths.state_dir)
         self._size, self._limit = 0, max(_MIN_JOURNAL, len(text))
 
-    def append(self, record: dict[str, Any]) -> None:
+    def append(self, record: Record) -> None:
         """Add *record* to the journal and wait until it is on disk; raises `HostError`, and then it is not there."""
-        line = (json.dumps(record, separators=(",", ":")) + "\n").encode()
+        line = codec.encode(record) + b"\n"
         with _as_host_error(self._paths.journal):
             try:
                 written = os.write(self._journal, line)
@@ -115,10 +155,20 @@ class Store:
                     raise OSError(28, "no space left on device")
                 os.fdatasync(self._journal)
             except OSError:
-                os.ftruncate(self._journal, self._size)
-                os.lseek(self._journal, self._size, os.SEEK_SET)
+                self._cut(self._size)
                 raise
-        self._size += len(line)
+        self._last, self._size = self._size, self._size + len(line)
+
+    def take_back(self) -> None:
+        """Remove the record that was appended last; raises `HostError`."""
+        with _as_host_error(self._paths.journal):
+            self._cut(self._last)
+            os.fdatasync(self._journal)
+        self._size = self._last
+
+    def _cut(self, size: int) -> None:
+        os.ftruncate(self._journal, size)
+        os.lseek(self._journal, size, os.SEEK_SET)
 
     @property
     def full(self) -> bool:
@@ -132,51 +182,49 @@ class Store:
             self._journal = -1
 
 
-def put_service(service: Service, last_weights: LastWeights) -> dict[str, Any]:
-    """Return the record of a service as it is now."""
-    return {"put": _service_json(service, last_weights)}
+def weights(last_weights: LastWeights) -> Weights:
+    """Return last weights as they are kept."""
+    return [(key, str(address), port, weight) for (key, address, port), weight in last_weights.items()]
 
 
-def drop_service(key: ServiceKey) -> dict[str, Any]:
-    """Return the record of a service that is gone."""
-    return {"drop": key.to_json()}
+def _read_snapshot(text: bytes) -> Snapshot:
+    if text.startswith(b'{"format":'):
+        return codec.decode(text, Snapshot)
+    return codec.convert(legacy.snapshot(json.loads(text)), Snapshot)
 
 
-def put_baselines(baselines: Baselines) -> dict[str, Any]:
-    """Return the record of counters that were zeroed."""
-    return {"baselines": baselines.to_json()}
+def _read_record(line: bytes) -> Record:
+    if line.startswith((b'{"put":{', b'{"drop":{')):
+        return codec.convert(legacy.record(json.loads(line)), Record)
+    return codec.decode(line, Record)
 
 
-def _service_json(service: Service, last_weights: LastWeights) -> dict[str, Any]:
-    """Return a service's JSON form; drained servers' last weights go along, for the scheduler mh needs them."""
-    drained = [(s, (service.key, s.address, s.port)) for s in service.servers if not s.weight]
-    weights = [[str(s.address), s.port, last_weights[key]] for s, key in drained if key in last_weights]
-    return {**service.to_json(), **({"last_weights": weights} if weights else {})}
-
-
-def _read_last_weights(kept: Kept, data: dict[str, Any]) -> None:
-    for address, port, weight in data.get("last_weights", ()):
-        kept.last_weights[ServiceKey.from_json(data), ipaddress.ip_address(address), port] = weight
+def _take(kept: Kept, last_weights: Weights, baselines: Baselines) -> None:
+    for key, address, port, weight in last_weights:
+        kept.last_weights[key, Address.parse(address), port] = weight
+    kept.baselines.update(baselines)
 
 
 def _replay(path: Path, kept: Kept) -> None:
     """Apply the journal up to its first line that is not whole: the one that a crash cut short."""
     services = dict(kept.state.services)
+    fields: dict[str, Any] = {}
     with contextlib.suppress(FileNotFoundError), path.open("rb") as lines:
         for line in lines:
             try:
-                record = json.loads(line)
-                if "put" in record:
-                    service = Service.from_json(record["put"])
-                    services[service.key] = service
-                    _read_last_weights(kept, record["put"])
-                elif "drop" in record:
-                    services.pop(ServiceKey.from_json(record["drop"]), None)
-                else:
-                    kept.baselines.update(record["baselines"])
+                record = _read_record(line)
             except (ValueError, TypeError, KeyError, XlvsError):
                 break
-    kept.state = replace(kept.state, services=services)
+            services.update({service.key: service for service in record.put})
+            for key in record.drop:
+                services.pop(key, None)
+            if record.timeouts is not None:
+                fields["timeouts"] = record.timeouts
+            if record.interfaces is not msgspec.UNSET:
+                fields["interfaces"] = record.interfaces
+            fields["generation"] = max(kept.state.generation, fields.get("generation", 0), record.generation)
+            _take(kept, record.last_weights, record.baselines)
+    kept.state = replace(kept.state, services=services, **fields)
 
 
 @contextlib.contextmanager

@@ -2,13 +2,13 @@
 
 Needs root and nothing installed.  Decides nothing about load balancing; its
 callers say what to write where.  Network order ends here: ports read as host
-numbers, addresses are the 16 bytes of `pack_addr` and `unpack_addr`.
+numbers, addresses are the 16 bytes of `xlvs.model.Address`.
 
     bpffs.mount(directory)                                       # a bpffs of our own, for the pins
     loader = Loader([OBJECTS / "xdp.bpf.o", OBJECTS / "tc.bpf.o"], sizes={"flows": 1 << 20})
     loaded = loader.load(directory)                              # creates, or adopts what is pinned there
     services = loaded.maps["services"]                           # Map; PerCpuMap and TableMap for those kinds
-    services.put((pack_addr(vip), 80, 6, 0), record)             # tuple, record or bytes: whatever numpy takes
+    services.put((vip, 80, 6, 0), record)             # tuple, record or bytes: whatever numpy takes
     keys, values = services.items()                              # two numpy arrays; keys["port"] is 80
     loaded.maps["servers"].write(first, records)                 # a range of an array, one system call
     conns = loaded.maps["server_stats"].totals()["conns"]        # summed over the CPUs
@@ -18,7 +18,7 @@ numbers, addresses are the 16 bytes of `pack_addr` and `unpack_addr`.
 
 from xlvs.dataplane.hints import hint_bits
 from xlvs.dataplane.loader import OBJECTS, Loaded, Loader, Program
-from xlvs.dataplane.maps import Map, PerCpuMap, TableMap, pack_addr, unpack_addr
+from xlvs.dataplane.maps import Map, PerCpuMap, TableMap
 from xlvs.dataplane.syscalls import LoadError
 
 __all__ = [
@@ -31,6 +31,4 @@ __all__ = [
     "Program",
     "TableMap",
     "hint_bits",
-    "pack_addr",
-    "unpack_addr",
 ]

@@ -46,12 +46,12 @@ class _Timed(_Row):
         return row
 
 
-ABI = 1
-MAX_SERVICES = 16384
-MAX_SERVERS = 65536
-MAX_BLOCKS = 32768
+ABI = 2
+MAX_SERVICES = 32768
+MAX_SERVERS = 262144
+MAX_BLOCKS = 65536
 MAX_FLOWS = 262144
-MAX_ADDRS = 65536
+MAX_ADDRS = 262144
 HINTS = 1024
 HINT_SHIFT = 18
 HINT_FACTOR = 2654435761
@@ -62,7 +62,12 @@ SERVICE_BLOCKS = 64
 SCHED_F_FALLBACK = 1
 SCHED_F_PORT = 2
 SCHED_F_3 = 4
-SERVER_LIVE = 1
+NUMBER_BITS = 27
+DRAINED = 134217728
+CHOICE_FWD_SHIFT = 28
+NO_SERVER = 4294967295
+LIFE_LIVE = 1
+LIFE_TURN_SHIFT = 1
 POS_HEAD = 4294967295
 DIR_FORWARD = 0
 DIR_REPLY = 1
@@ -160,21 +165,29 @@ SERVICE_KEY: np.dtype[Any] = np.dtype(
 )
 SERVICE: np.dtype[Any] = np.dtype(
     {
-        "names": ["id", "half", "block", "n", "table_size", "max_weight", "gcd", "sched", "sched_flags", "pad"],
-        "formats": ["<u4", "<u4", "<u4", "<u4", "<u4", "<u4", "<u4", "|u1", "|u1", "<u2"],
-        "offsets": [0, 4, 8, 12, 16, 20, 24, 28, 29, 30],
-        "itemsize": 32,
+        "names": ["index", "block", "n", "table_size", "max_weight", "gcd", "sched", "sched_flags", "present", "pad"],
+        "formats": ["<u4", "<u4", "<u4", "<u4", "<u4", "<u4", "|u1", "|u1", "|u1", "|u1"],
+        "offsets": [0, 4, 8, 12, 16, 20, 24, 25, 26, 27],
+        "itemsize": 28,
+    }
+)
+VERSIONS: np.dtype[Any] = np.dtype(
+    {
+        "names": ["turn", "pad", "now", "next"],
+        "formats": ["<u4", "<u4", SERVICE, SERVICE],
+        "offsets": [0, 4, 8, 36],
+        "itemsize": 64,
     }
 )
 SLOT: np.dtype[Any] = np.dtype(
-    {"names": ["server", "weight"], "formats": ["<u4", "<u4"], "offsets": [0, 4], "itemsize": 8}
+    {"names": ["choice", "weight"], "formats": ["<u4", "<u4"], "offsets": [0, 4], "itemsize": 8}
 )
 BLOCK: np.dtype[Any] = np.dtype({"names": ["slot"], "formats": [(SLOT, (16,))], "offsets": [0], "itemsize": 128})
 SERVER: np.dtype[Any] = np.dtype(
     {
-        "names": ["addr", "src", "virt", "vport", "port", "weight", "service", "fwd", "flags", "proto", "pad"],
-        "formats": [ADDR, ADDR, ADDR, ">u2", ">u2", "<u4", "<u4", "|u1", "|u1", "|u1", "|u1"],
-        "offsets": [0, 16, 32, 48, 50, 52, 56, 60, 61, 62, 63],
+        "names": ["addr", "src", "virt", "vport", "port", "life", "service", "fwd", "proto", "pad"],
+        "formats": [ADDR, ADDR, ADDR, ">u2", ">u2", "<u4", "<u4", "|u1", "|u1", "<u2"],
+        "offsets": [0, 16, 32, 48, 50, 52, 56, 60, 61, 62],
         "itemsize": 64,
     }
 )

@@ -14,7 +14,7 @@ _BITS = 4
 
 
 def hint_bits(addresses: npt.ArrayLike, flags: npt.ArrayLike) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
-    """Return for each address (as `pack_addr` gives it) the index of its word, and its flags at their place in it."""
+    """Return for each address the index of its word, and its flags at their place in it."""
     words = np.frombuffer(np.asarray(addresses, abi.ADDR).tobytes(), "<u4").reshape(-1, 4)
     folded = np.bitwise_xor.reduce(words, axis=1).astype(np.uint64)
     place = (folded * np.uint64(abi.HINT_FACTOR) & np.uint64(0xFFFFFFFF)) >> np.uint64(abi.HINT_SHIFT)

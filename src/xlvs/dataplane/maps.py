@@ -9,7 +9,6 @@ as `OSError` (``E2BIG``: full, ``ENOENT``: no such key).
 from __future__ import annotations
 
 import errno
-import ipaddress
 import mmap
 import os
 from collections.abc import Sequence
@@ -24,24 +23,9 @@ from xlvs.dataplane.btf import MapDef
 from xlvs.dataplane.uapi import MapType
 
 Array = npt.NDArray[Any]
-Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
-_V4_PREFIX = bytes(10) + b"\xff\xff"
 _CHUNK = 4096
 _U32 = np.dtype("<u4")
-
-
-def pack_addr(address: Address) -> bytes:
-    """Return the 16 bytes of an address in the maps; IPv4 is mapped, ::ffff:a.b.c.d."""
-    return address.packed if address.version == 6 else _V4_PREFIX + address.packed
-
-
-def unpack_addr(raw: Any) -> Address:
-    """Return the address of 16 bytes as the maps hold them (bytes or a numpy void)."""
-    data = bytes(raw)
-    if data.startswith(_V4_PREFIX):
-        return ipaddress.IPv4Address(data[12:])
-    return ipaddress.IPv6Address(data)
 
 
 def possible_cpus() -> int:
@@ -122,10 +106,25 @@ class Map:
         if len(some_keys):
             syscalls.map_update_batch(self.fd, some_keys.ctypes.data, some_values.ctypes.data, len(some_keys))
 
+    def delete_many(self, keys: npt.ArrayLike) -> None:
+        """Delete many keys of a hash; those that are not there are left out."""
+        left = np.ascontiguousarray(keys, self.key_dtype)
+        while len(left):
+            done, error = syscalls.map_delete_batch(self.fd, left.ctypes.data, len(left))
+            if error == errno.ENOENT:  # the batch ends at a key that is not there
+                done += 1
+            elif error:
+                raise OSError(error, os.strerror(error))
+            left = left[done:]
+
+    def store(self, index: int, value: int) -> None:
+        """Set one 32-bit value of an array made with ``BPF_F_MMAPABLE``, in one store that no CPU sees half of."""
+        with mmap.mmap(self.fd, 8 * self.max_entries) as memory:
+            np.frombuffer(memory, np.uint32, 2 * self.max_entries)[2 * index] = value
+
     def clear(self) -> None:
         """Delete every key."""
-        for key in self.items()[0]:
-            self.delete(key)
+        self.delete_many(self.items()[0])
 
     def close(self) -> None:
         """Close the descriptor; a pinned map lives on."""
@@ -171,6 +170,12 @@ class PerCpuMap(Map):
     def totals(self, start: int = 0, count: int | None = None) -> Array:
         """Return the same, summed over the CPUs."""
         return _sum_last(self.read(start, count))
+
+    def sums(self, start: int = 0, count: int | None = None) -> npt.NDArray[np.uint64]:
+        """Return the same of a map whose values are 64-bit words: one row of sums for each value."""
+        words = super().read(start, count).view(np.uint64)
+        found: npt.NDArray[np.uint64] = words.reshape(-1, possible_cpus(), self.value_dtype.itemsize // 8).sum(axis=1)
+        return found
 
     def total(self, key: Any) -> Any:
         """Return the value of *key* summed over the CPUs, or None."""

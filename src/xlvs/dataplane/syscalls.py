@@ -137,6 +137,16 @@ def map_update_batch(map_fd: int, keys: int, values: int, count: int) -> None:
     bpf(Cmd.MAP_UPDATE_BATCH, bytearray(struct.pack("<QQQQIIQQ", 0, 0, keys, values, count, map_fd, 0, 0)))
 
 
+def map_delete_batch(map_fd: int, keys: int, count: int) -> tuple[int, int]:
+    """Delete *count* keys in memory at *keys*; return how many were gone through before an error, and its errno."""
+    attr = bytearray(struct.pack("<QQQQIIQQ", 0, 0, keys, 0, count, map_fd, 0, 0))
+    try:
+        bpf(Cmd.MAP_DELETE_BATCH, attr)
+    except OSError as err:
+        return int.from_bytes(attr[32:36], "little"), err.errno or errno.EINVAL
+    return count, 0
+
+
 def map_fd(map_id: int) -> int:
     """Open the map with this id."""
     return bpf(Cmd.MAP_GET_FD_BY_ID, bytearray(struct.pack("<III", map_id, 0, 0)))

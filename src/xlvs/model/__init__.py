@@ -1,11 +1,14 @@
-"""The nouns of load balancing as frozen values: services, real servers, counters.
+"""The nouns of load balancing as frozen values: services, real servers, the desired state.
 
 Pure: no I/O, no clock, and nothing imported from xlvs but its errors.  Every
 door parses into these values and every view is printed from them.
 """
 
-from xlvs.model.server import FORWARDS, Server
+from xlvs.model.address import Address, endpoint
+from xlvs.model.server import CLI, FORWARDS, Server
 from xlvs.model.service import PROTOCOLS, SCHED_FLAGS, Service, ServiceKey
 from xlvs.model.state import State
 
-__all__ = ["FORWARDS", "PROTOCOLS", "SCHED_FLAGS", "Server", "Service", "ServiceKey", "State"]
+__all__ = [
+    "CLI", "FORWARDS", "PROTOCOLS", "SCHED_FLAGS", "Address", "Server", "Service", "ServiceKey", "State", "endpoint"
+]  # fmt: skip

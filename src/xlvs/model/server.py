@@ -2,26 +2,26 @@
 
 from __future__ import annotations
 
-import ipaddress
-from dataclasses import dataclass
-from typing import Any
+import msgspec
 
 from xlvs.errors import InvalidError
-
-Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+from xlvs.model.address import Address, endpoint
 
 FORWARDS = ("nat", "route", "ipip")
 """The forwarding methods, as operators write them: masquerading, direct routing, tunnelling."""
 
 MAX_WEIGHT = 65535
 
+CLI = "cli"
+"""The owner of what ``xlvsadm`` made."""
 
-@dataclass(frozen=True, slots=True)
-class Server:
+
+class Server(msgspec.Struct, frozen=True, gc=False):
     """One real server of one virtual service.
 
     *weight* is 0..65535; 0 takes no new flow and keeps the old ones.  *upper*
-    and *lower* are connection thresholds (0: none).  Raises `InvalidError`.
+    and *lower* are connection thresholds (0: none).  *owner* is the door it
+    came in by: only that one may delete it unasked.  Raises `InvalidError`.
     """
 
     address: Address
@@ -30,35 +30,29 @@ class Server:
     weight: int = 1
     upper: int = 0
     lower: int = 0
+    owner: str = CLI
 
     def __post_init__(self) -> None:
+        if not (0 <= self.port <= 65535 and 0 <= self.weight <= MAX_WEIGHT and self.forward in FORWARDS):
+            raise InvalidError(self._complaint())
+        if self.upper or self.lower:
+            self._check_thresholds()
+
+    def _complaint(self) -> str:
         if not 0 <= self.port <= 65535:
-            raise InvalidError(f"real server port {self.port} is outside 0..65535")
+            return f"real server port {self.port} is outside 0..65535"
         if self.forward not in FORWARDS:
-            raise InvalidError(f"unknown forwarding method {self.forward!r} (one of {', '.join(FORWARDS)})")
-        if not 0 <= self.weight <= MAX_WEIGHT:
-            raise InvalidError(f"weight {self.weight} is outside 0..{MAX_WEIGHT}")
+            return f"unknown forwarding method {self.forward!r} (one of {', '.join(FORWARDS)})"
+        return f"weight {self.weight} is outside 0..{MAX_WEIGHT}"
+
+    def _check_thresholds(self) -> None:
+        if self.upper < 0 or self.lower < 0 or (self.upper and self.lower > self.upper):
+            raise InvalidError(f"thresholds upper {self.upper} and lower {self.lower} contradict each other")
 
     @property
     def key(self) -> tuple[Address, int]:
         """What tells servers of one service apart: address and port."""
         return self.address, self.port
 
-    def to_json(self) -> dict[str, Any]:
-        """Return the JSON form: plain strings and numbers."""
-        return {
-            "address": str(self.address),
-            "port": self.port,
-            "forward": self.forward,
-            "weight": self.weight,
-            "upper": self.upper,
-            "lower": self.lower,
-        }
-
-    @classmethod
-    def from_json(cls, data: dict[str, Any]) -> Server:
-        """Build a server from its JSON form; raises `InvalidError` on nonsense."""
-        try:
-            return cls(**{**data, "address": ipaddress.ip_address(data["address"])})
-        except (KeyError, TypeError, ValueError) as err:
-            raise InvalidError(f"not a real server: {err}") from err
+    def __str__(self) -> str:
+        return endpoint(self.address, self.port)

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-import ipaddress
-from dataclasses import dataclass, field, replace
-from typing import Any
+import re
+
+import msgspec
 
 from xlvs.errors import InvalidError
-from xlvs.model.server import Address, Server
+from xlvs.model.address import Address, endpoint
+from xlvs.model.server import CLI, Server
 
 PROTOCOLS = ("tcp", "udp")
 
 SCHED_FLAGS = ("flag-1", "flag-2", "flag-3")
 """The kernel's scheduler flags; ``sh-fallback``/``mh-fallback`` are flag-1, ``sh-port``/``mh-port`` flag-2."""
 
+_NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,251}[A-Za-z0-9])?")
+_ID = re.compile(r"(\w+):(?:\[([^]]+)\]|([^:]+)):(\d{1,5})")
 
-@dataclass(frozen=True, slots=True)
-class ServiceKey:
+
+class ServiceKey(msgspec.Struct, frozen=True, gc=False):
     """Protocol, virtual address and port: what a packet is matched by.  Raises `InvalidError`."""
 
     protocol: str
@@ -30,35 +33,49 @@ class ServiceKey:
             raise InvalidError(f"virtual service port {self.port} is outside 1..65535")
 
     def __str__(self) -> str:
-        host = f"[{self.address}]" if self.address.version == 6 else str(self.address)
-        return f"{host}:{self.port}/{self.protocol}"
+        return f"{endpoint(self.address, self.port)}/{self.protocol}"
 
-    def to_json(self) -> dict[str, Any]:
-        """Return the JSON form: plain strings and numbers."""
-        return {"protocol": self.protocol, "address": str(self.address), "port": self.port}
+    @property
+    def id(self) -> str:
+        """The same in one word that fits into a URL: ``tcp:192.0.2.1:80``, ``udp:[2001:db8::1]:53``."""
+        return f"{self.protocol}:{endpoint(self.address, self.port)}"
 
     @classmethod
-    def from_json(cls, data: dict[str, Any]) -> ServiceKey:
-        """Build a key from its JSON form; raises `InvalidError` on nonsense."""
-        try:
-            return cls(data["protocol"], ipaddress.ip_address(data["address"]), int(data["port"]))
-        except (KeyError, TypeError, ValueError) as err:
-            raise InvalidError(f"not a virtual service: {err}") from err
+    def parse(cls, text: str) -> ServiceKey:
+        """Return the key whose `id` is *text*; raises `InvalidError`."""
+        match = _ID.fullmatch(text)
+        if match is None:
+            raise InvalidError(f"{text!r} names no virtual service; write one as tcp:192.0.2.1:80")
+        protocol, v6, v4, port = match.groups()
+        return cls(protocol, Address.parse(v6 or v4), int(port))
 
 
-@dataclass(frozen=True, slots=True)
-class Service:
+class Service(msgspec.Struct, frozen=True):
     """One virtual service with its real servers.
 
     *servers* are in the order in which they were added, oldest first; the
     kernel of IPVS walks them newest first, and so do the schedulers.
-    *flags* are names out of `SCHED_FLAGS`.
+    *flags* are names out of `SCHED_FLAGS`.  *name* is the operator's, unique
+    unless empty.  *device* is the interface that xlvs puts the virtual address
+    on itself, empty: none.  *owner* as in `Server`.
     """
 
-    key: ServiceKey
+    key: ServiceKey = msgspec.field(name="listen")
     scheduler: str = "wlc"
     flags: frozenset[str] = frozenset()
-    servers: tuple[Server, ...] = field(default=())
+    servers: tuple[Server, ...] = ()
+    name: str = ""
+    device: str = ""
+    owner: str = CLI
+
+    def __post_init__(self) -> None:
+        if self.name and not _NAME.fullmatch(self.name):
+            raise InvalidError(f"service name {self.name!r} may have letters, digits, '.', '-' and '_' only")
+
+    @property
+    def title(self) -> str:
+        """What to call it in a sentence: its name, if it has one, and what it listens on."""
+        return f"{self.name} ({self.key})" if self.name else str(self.key)
 
     def server(self, key: tuple[Address, int]) -> Server | None:
         """Return the server with this (address, port), or None."""
@@ -66,23 +83,4 @@ class Service:
 
     def with_servers(self, servers: tuple[Server, ...]) -> Service:
         """Return the same service with other servers."""
-        return replace(self, servers=servers)
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the JSON form: plain strings, numbers and lists."""
-        return {
-            **self.key.to_json(),
-            "scheduler": self.scheduler,
-            "flags": sorted(self.flags),
-            "servers": [s.to_json() for s in self.servers],
-        }
-
-    @classmethod
-    def from_json(cls, data: dict[str, Any]) -> Service:
-        """Build a service from its JSON form; raises `InvalidError` on nonsense."""
-        return cls(
-            ServiceKey.from_json(data),
-            str(data.get("scheduler", "wlc")),
-            frozenset(data.get("flags", ())),
-            tuple(Server.from_json(s) for s in data.get("servers", ())),
-        )
+        return msgspec.structs.replace(self, servers=servers)

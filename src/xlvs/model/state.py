@@ -5,29 +5,38 @@ Pure: each edit returns a new `State` or raises, so a refused edit changes nothi
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
 from typing import Any
+
+import msgspec
+from msgspec.structs import replace
 
 from xlvs.errors import (
     InvalidError,
     NoSuchServerError,
     NoSuchServiceError,
+    OwnedError,
     ServerExistsError,
     ServiceExistsError,
 )
-from xlvs.model.server import Address, Server
+from xlvs.model.address import Address, endpoint
+from xlvs.model.server import Server
 from xlvs.model.service import Service, ServiceKey
 
 DEFAULT_TIMEOUTS = {"tcp": 900, "tcpfin": 120, "udp": 300}
 """Seconds; what ``ipvsadm --set`` can change (ip_vs_proto_tcp.c, ip_vs_proto_udp.c)."""
 
 
-@dataclass(frozen=True, slots=True)
-class State:
-    """All virtual services by key, in the order they were added."""
+class State(msgspec.Struct, frozen=True):
+    """All virtual services by key, in the order they were added.
 
-    services: dict[ServiceKey, Service] = field(default_factory=dict)
-    timeouts: dict[str, int] = field(default_factory=lambda: dict(DEFAULT_TIMEOUTS))
+    *generation* counts the changes.  *interfaces* says which interfaces to
+    work on and how: ``{"eth0": "xdp", ...}``, None to leave that to xlvs.
+    """
+
+    services: dict[ServiceKey, Service] = msgspec.field(default_factory=dict)
+    timeouts: dict[str, int] = msgspec.field(default_factory=lambda: dict(DEFAULT_TIMEOUTS))
+    interfaces: dict[str, str] | None = None
+    generation: int = 0
 
     def service(self, key: ServiceKey) -> Service:
         """Return the service of this *key*; raises `NoSuchServiceError`."""
@@ -36,63 +45,72 @@ class State:
         except KeyError:
             raise NoSuchServiceError(f"there is no virtual service {key}") from None
 
+    def find(self, word: str) -> Service:
+        """Return the service of this name or id; raises `NoSuchServiceError`."""
+        for service in self.services.values():
+            if service.name == word:
+                return service
+        if ":" not in word:
+            raise NoSuchServiceError(f"there is no virtual service {word!r}")
+        return self.service(ServiceKey.parse(word))
+
     def add_service(self, service: Service) -> State:
         """Return the state with *service* added; raises `ServiceExistsError`."""
         if service.key in self.services:
             raise ServiceExistsError(f"virtual service {service.key} exists already")
+        for server in service.servers:
+            check_family(service.key, server)
         return self._with(service)
 
-    def edit_service(self, key: ServiceKey, *, scheduler: str, flags: frozenset[str]) -> State:
-        """Return the state with another scheduler for *key*; its servers stay."""
-        return self._with(replace(self.service(key), scheduler=scheduler, flags=flags))
+    def edit_service(self, key: ServiceKey, **changes: Any) -> State:
+        """Return the state with other fields of the service *key* (all but key and servers)."""
+        return self._with(replace(self.service(key), **changes))
 
-    def delete_service(self, key: ServiceKey) -> State:
-        """Return the state without the service *key*."""
-        self.service(key)
+    def delete_service(self, key: ServiceKey, *, owner: str | None = None) -> State:
+        """Return the state without the service *key*; raises `OwnedError` unless it is *owner*'s (None: whoever's)."""
+        service = self.service(key)
+        _check_owner(owner, service.owner, f"virtual service {key}")
+        for server in service.servers:
+            _check_owner(owner, server.owner, f"real server {server} of virtual service {key}")
         return replace(self, services={k: s for k, s in self.services.items() if k != key})
 
     def add_server(self, key: ServiceKey, server: Server) -> State:
         """Return the state with *server* added to the service *key*."""
         service = self.service(key)
-        _check(service, server)
+        check_family(key, server)
         if service.server(server.key):
-            raise ServerExistsError(f"virtual service {key} has the real server {_name(server.key)} already")
+            raise ServerExistsError(f"virtual service {key} has the real server {server} already")
         return self._with(service.with_servers((*service.servers, server)))
 
     def edit_server(self, key: ServiceKey, server: Server) -> State:
-        """Return the state with the server of the same address and port replaced by *server*."""
+        """Return the state with the server of the same address and port replaced by *server*, its owner kept."""
         service = self.service(key)
-        _check(service, server)
-        if not service.server(server.key):
-            raise NoSuchServerError(f"virtual service {key} has no real server {_name(server.key)}")
-        return self._with(service.with_servers(tuple(server if s.key == server.key else s for s in service.servers)))
+        check_family(key, server)
+        have = service.server(server.key)
+        if have is None:
+            raise NoSuchServerError(f"virtual service {key} has no real server {server}")
+        server = replace(server, owner=have.owner)
+        return self._with(service.with_servers(tuple(server if s is have else s for s in service.servers)))
 
-    def delete_server(self, key: ServiceKey, server_key: tuple[Address, int]) -> State:
-        """Return the state without that real server."""
+    def delete_server(self, key: ServiceKey, server_key: tuple[Address, int], *, owner: str | None = None) -> State:
+        """Return the state without that real server; raises `OwnedError` as `delete_service`."""
         service = self.service(key)
-        if not service.server(server_key):
-            raise NoSuchServerError(f"virtual service {key} has no real server {_name(server_key)}")
-        return self._with(service.with_servers(tuple(s for s in service.servers if s.key != server_key)))
+        have = service.server(server_key)
+        if have is None:
+            raise NoSuchServerError(f"virtual service {key} has no real server {endpoint(*server_key)}")
+        _check_owner(owner, have.owner, f"real server {have} of virtual service {key}")
+        return self._with(service.with_servers(tuple(s for s in service.servers if s is not have)))
 
     def _with(self, service: Service) -> State:
         return replace(self, services={**self.services, service.key: service})
 
-    def to_json(self) -> dict[str, Any]:
-        """Return the JSON form that the daemon keeps on disk."""
-        return {"services": [s.to_json() for s in self.services.values()], "timeouts": self.timeouts}
 
-    @classmethod
-    def from_json(cls, data: dict[str, Any]) -> State:
-        """Build a state from its JSON form; raises `InvalidError` on nonsense."""
-        services = [Service.from_json(s) for s in data.get("services", ())]
-        return cls({s.key: s for s in services}, {**DEFAULT_TIMEOUTS, **data.get("timeouts", {})})
-
-
-def _check(service: Service, server: Server) -> None:
-    if server.forward != "ipip" and server.address.version != service.key.address.version:
+def check_family(key: ServiceKey, server: Server) -> None:
+    """Refuse a server that cannot carry the packets of service *key*; raises `InvalidError`."""
+    if server.forward != "ipip" and server.address.version != key.address.version:
         raise InvalidError("Different address family is allowed only for tunneling servers")
 
 
-def _name(key: tuple[Address, int]) -> str:
-    address, port = key
-    return f"[{address}]:{port}" if address.version == 6 else f"{address}:{port}"
+def _check_owner(asking: str | None, owner: str, what: str) -> None:
+    if asking is not None and asking != owner:
+        raise OwnedError(f"{what} belongs to {owner}, not to {asking}; remove it there, or ask with force")

@@ -1,20 +1,21 @@
-"""What is in the maps, kept in step by replaying every write that was made.
+"""What is in the maps, known without asking: built once from what the daemon read, then kept in step by `accept`.
 
-Pure: built once from what the daemon read, then changed by `note` only.  The
-same writes always give the same layout, so a layout read back from the maps
-equals the one that was kept (tested).
+Pure.  A layout read back from the maps equals the one that was kept (tested).
 """
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from xlvs.model import ServiceKey
-from xlvs.model.server import Address
-from xlvs.plan import writes as w
+import numpy as np
+
+from xlvs.dataplane import _abi as abi
+from xlvs.model import Address, Service, ServiceKey
+from xlvs.plan import records as r
 from xlvs.plan.numbers import Blocks, Numbers
+from xlvs.plan.records import Array
 
 ServerId = tuple[ServiceKey, Address, int]
 """What keeps its number while it is configured or has flows: service, address, port."""
@@ -29,151 +30,220 @@ class Limits:
     blocks: int
 
 
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """A service in force: where it is, and the *numbers* of its servers, oldest first.
+
+    *value* is its record (``struct xlvs_service``) as bytes.
+    """
+
+    service: Service
+    id: int
+    half: int
+    block: int
+    numbers: tuple[int, ...]
+    value: bytes
+
+    @property
+    def blocks(self) -> int:
+        """How many consecutive blocks the slots take."""
+        return -(-len(self.numbers) // abi.SLOTS_PER_BLOCK)
+
+    @property
+    def index(self) -> int:
+        """Where ``sched_state`` and ``tables`` of it are."""
+        return 2 * self.id + self.half
+
+    @property
+    def table_size(self) -> int:
+        """How many entries its table has, 0 if it has none."""
+        return int(np.frombuffer(self.value, abi.SERVICE)["table_size"][0])
+
+    @property
+    def slots(self) -> list[tuple[int, int]]:
+        """(server number, weight), newest first, as schedulers take them."""
+        return [(n, s.weight) for n, s in zip(self.numbers, self.service.servers, strict=True)][::-1]
+
+
+@dataclass(slots=True)
+class Change:
+    """What a plan, once made, has changed in the maps.  *numbers* and *rows* are server rows as they are in the end."""
+
+    placed: dict[ServiceKey, Placed | None]
+    numbers: Array
+    rows: Array
+    retired: dict[ServerId, int]
+    addresses: dict[Address, int]
+    nat_puts: dict[bytes, int]
+    nat_drops: list[bytes]
+    last_weights: dict[ServerId, int]
+
+
 class Layout:
-    """The services, server numbers, blocks and addresses in the maps.  Change it by `note` only."""
+    """The services, server rows, blocks and addresses in the maps.  Change it by `accept` and `forget` only."""
 
     def __init__(self, limits: Limits) -> None:
         self.limits = limits
-        self.services: dict[ServiceKey, w.ServiceRow] = {}
-        self.servers: dict[int, w.ServerRow] = {}
+        self.services: dict[ServiceKey, Placed] = {}
+        self.rows: Array = np.zeros(limits.servers, abi.SERVER)
+        """Server rows by number; of protocol 0 where there is none."""
+        self.retired: dict[ServerId, int] = {}
+        """Servers that no service has any more, kept for their flows."""
         self.addresses: dict[Address, int] = {}
-        self.nat_servers: dict[w.NatKey, int] = {}
-        self.placed: set[int] = set()
+        self.nat_servers: dict[bytes, int] = {}
         self.last_weights: dict[ServerId, int] = {}
+        """Of drained servers: what they weighed before."""
+        self.stale: set[Address] = set()
+        """Addresses that may have flags which nothing needs any more."""
         self.free_ids = Numbers(limits.services, "virtual services")
         self.free_numbers = Numbers(limits.servers, "real servers")
         self.free_blocks = Blocks(limits.blocks)
-        self._numbers: dict[ServerId, int] = {}
+        self._retired_ids: dict[ServiceKey, int] = {}
         self._id_uses: Counter[int] = Counter()
-        self._key_ids: dict[ServiceKey, int] = {}
-        self._address_uses: Counter[tuple[Address, int]] = Counter()
-        self._nat_numbers: defaultdict[w.NatKey, set[int]] = defaultdict(set)
+        self._uses: dict[int, Counter[Address]] = {flag: Counter() for flag in (r.VIP, r.SERVER, r.DIRECTOR)}
 
     @classmethod
     def read(
         cls,
         limits: Limits,
-        services: Mapping[ServiceKey, w.ServiceRow],
-        servers: Mapping[int, w.ServerRow],
+        rows: Array,
+        services: Mapping[ServiceKey, Placed],
         addresses: Mapping[Address, int],
-        nat_servers: Mapping[w.NatKey, int],
+        nat_servers: Mapping[bytes, int],
     ) -> Layout:
-        """Build the layout of maps with this content."""
+        """Build the layout of maps with this content; *rows* from number 0 on."""
         layout = cls(limits)
-        for number, row in servers.items():
-            layout.note(w.PutServer(number, row))
-        for key, service in sorted(services.items(), key=lambda item: item[1].block):
-            layout.note(w.PutService(key, service))
-        layout.addresses = dict(addresses)
-        layout.nat_servers = dict(nat_servers)
+        used = np.flatnonzero(rows["proto"])
+        placed = {n for one in services.values() for n in one.numbers}
+        gone = [n for n in used.tolist() if n not in placed]
+        layout.accept(
+            Change(dict(services), used.astype(np.uint32), rows[used], _ids_of(rows, gone), {}, {}, [], {}),
+        )
+        layout.addresses, layout.nat_servers = dict(addresses), dict(nat_servers)
+        layout.stale = set(layout.addresses)
         return layout
 
     def number(self, key: ServiceKey, address: Address, port: int) -> int | None:
         """Return the number of this real server, configured or remembered, or None."""
-        return self._numbers.get((key, address, port))
+        placed = self.services.get(key)
+        for number, server in zip(placed.numbers, placed.service.servers, strict=True) if placed else ():
+            if server.key == (address, port):
+                return number
+        return self.retired.get((key, address, port))
 
     def service_id(self, key: ServiceKey) -> int | None:
         """Return the id of this service, present or remembered for its flows, or None."""
-        return self._key_ids.get(key)
+        placed = self.services.get(key)
+        return placed.id if placed else self._retired_ids.get(key)
 
-    def last_weight(self, server: ServerId) -> int:
-        """Return the last weight of a server that was not 0; 0 if it never had one."""
-        return self.last_weights.get(server, 0)
-
-    def retired(self) -> set[int]:
+    def retired_numbers(self) -> set[int]:
         """Return the numbers that no service refers to: deleted, and free once their flows are gone."""
-        return self.servers.keys() - self.placed
+        return set(self.retired.values())
 
     def needed(self, address: Address) -> int:
         """Return the flags that services and server rows need *address* to have."""
-        flags = (w.ADDRESS_VIP, w.ADDRESS_SERVER, w.ADDRESS_DIRECTOR)
-        return sum(flag for flag in flags if self._address_uses[address, flag])
+        return sum(flag for flag, uses in self._uses.items() if uses.get(address))
 
-    def nat_numbers(self, key: w.NatKey) -> set[int]:
-        """Return the numbers of the configured nat servers with this address, port and protocol."""
-        return self._nat_numbers.get(key, set())
+    def server(self, number: int) -> tuple[Address, int] | None:
+        """Return address and port of the server *number*, None if there is none."""
+        row = self.rows[number]
+        return (Address(bytes(row["addr"])), int(row["port"])) if row["proto"] else None
 
-    def used_addresses(self) -> set[Address]:
-        """Return every address that something in the maps needs."""
-        return {address for address, _ in self._address_uses}
+    def accept(self, change: Change) -> None:
+        """Take over what a plan has changed."""
+        self._replace_rows(change.numbers, change.rows)
+        for key, placed in change.placed.items():
+            self._replace(key, placed)
+        for server, number in change.retired.items():
+            self.retired[server] = number
+            self._retire_id(server[0], int(self.rows["service"][number]))
+        self.addresses.update(change.addresses)
+        self.nat_servers.update(change.nat_puts)
+        for nat in change.nat_drops:
+            self.nat_servers.pop(nat, None)
+        self.last_weights.update(change.last_weights)
 
-    def note(self, write: w.Write) -> None:
-        """Take over one write that was made."""
-        match write:
-            case w.PutServer(number, new):
-                self._drop_server(number)
-                self._put_server(number, new)
-            case w.DropServer(number):
-                row = self.servers[number]
-                self.last_weights.pop((row.key, row.address, row.port), None)
-                self._drop_server(number)
-                self.free_numbers.give(number)
-            case w.PutService(service, value):
-                self._drop_service(service)
-                self._put_service(service, value)
-            case w.DropService(service):
-                self._drop_service(service)
-            case w.PutAddress(address, flags):
-                self.addresses[address] = flags
-            case w.DropAddress(address):
-                self.addresses.pop(address, None)
-            case w.PutNatServer(key, number):
-                self.nat_servers[key] = number
-            case w.DropNatServer(key):
-                self.nat_servers.pop(key, None)
+    def forget(self, servers: Iterable[ServerId]) -> None:
+        """Take over that the rows of these retired servers were given back."""
+        freed = []
+        for server in servers:
+            number = self.retired.pop(server)
+            self.last_weights.pop(server, None)
+            self._release_id(server[0], int(self.rows["service"][number]))
+            freed.append(number)
+        self._replace_rows(r.numbers(freed), np.zeros(len(freed), abi.SERVER))
+        self.free_numbers.give(freed)
 
-    def _put_server(self, number: int, row: w.ServerRow) -> None:
-        self.servers[number] = row
-        self._numbers[row.key, row.address, row.port] = number
-        if row.weight:
-            self.last_weights[row.key, row.address, row.port] = row.weight
-        self.free_numbers.take(number)
-        self._count(row.addresses(), 1)
-        self._use_id(row.key, row.service)
-        if row.nat_key:
-            self._nat_numbers[row.nat_key].add(number)
+    def _replace(self, key: ServiceKey, new: Placed | None) -> None:
+        old = self.services.get(key)
+        if new:
+            self.services[key] = new
+            self.free_blocks.take(new.block, new.blocks)
+            if old is None:
+                self._use_id(key, new.id)
+            for server in new.service.servers if self.retired else ():
+                if (revived := self.retired.pop((key, *server.key), None)) is not None:
+                    self._release_id(key, int(self.rows["service"][revived]))
+        elif old:
+            del self.services[key]
+        if old:
+            self.free_blocks.give(old.block, old.blocks)
+        if old and not new:
+            self._retired_ids[key] = old.id
+            self._release_id(key, old.id)
 
-    def _drop_server(self, number: int) -> None:
-        row = self.servers.pop(number, None)
-        if row is None:
+    def _replace_rows(self, numbers: Array, rows: Array) -> None:
+        self._count(self.rows[numbers], -1)
+        self.rows[numbers] = rows
+        self._count(rows, 1)
+        self.free_numbers.take(numbers.tolist())
+
+    def _count(self, rows: Array, by: int) -> None:
+        """Count the addresses that must reach the walk while these rows exist."""
+        rows = rows[rows["proto"] != 0]
+        nat = rows["fwd"] == r.NAT
+        self._count_uses(r.SERVER, rows["addr"][nat].tolist(), by)
+        self._count_uses(r.DIRECTOR, [src for src in rows["src"][~nat].tolist() if src != r.NO_ADDRESS], by)
+
+    def _count_uses(self, flag: int, found: list[Address], by: int) -> None:
+        uses = self._uses[flag]
+        if by > 0:
+            uses.update(found)
             return
-        del self._numbers[row.key, row.address, row.port]
-        self._count(row.addresses(), -1)
-        self._release_id(row.key, row.service)
-        if row.nat_key:
-            self._nat_numbers[row.nat_key].discard(number)
-            if not self._nat_numbers[row.nat_key]:
-                del self._nat_numbers[row.nat_key]
+        uses.subtract(found)
+        for address in found:
+            if not uses.get(address, 1):
+                del uses[address]
+                self.stale.add(address)
 
-    def _put_service(self, key: ServiceKey, row: w.ServiceRow) -> None:
-        self.services[key] = row
-        self.free_blocks.take(row.block, row.blocks)
-        self.placed.update(number for number, _ in row.slots)
-        self._count([(key.address, w.ADDRESS_VIP)], 1)
-        self._use_id(key, row.id)
+    def _use_id(self, key: ServiceKey, number: int) -> None:
+        if not self._id_uses[number]:
+            self.free_ids.take([number])
+            self._count_uses(r.VIP, [key.address], 1)
+        self._id_uses[number] += 1
+        self._retired_ids.pop(key, None)
 
-    def _drop_service(self, key: ServiceKey) -> None:
-        row = self.services.pop(key, None)
-        if row is None:
-            return
-        self.free_blocks.give(row.block, row.blocks)
-        self.placed.difference_update(number for number, _ in row.slots)
-        self._count([(key.address, w.ADDRESS_VIP)], -1)
-        self._release_id(key, row.id)
+    def _retire_id(self, key: ServiceKey, number: int) -> None:
+        if key not in self.services:
+            self._retired_ids[key] = number
+        if not self._id_uses[number]:
+            self.free_ids.take([number])
+            self._count_uses(r.VIP, [key.address], 1)
+        self._id_uses[number] += 1
 
-    def _use_id(self, key: ServiceKey, service: int) -> None:
-        self._key_ids[key] = service
-        self._id_uses[service] += 1
-        self.free_ids.take(service)
+    def _release_id(self, key: ServiceKey, number: int) -> None:
+        self._id_uses[number] -= 1
+        if not self._id_uses[number]:
+            del self._id_uses[number]
+            self._retired_ids.pop(key, None)
+            self.free_ids.give([number])
+            self._count_uses(r.VIP, [key.address], -1)
 
-    def _release_id(self, key: ServiceKey, service: int) -> None:
-        self._id_uses[service] -= 1
-        if not self._id_uses[service]:
-            del self._id_uses[service], self._key_ids[key]
-            self.free_ids.give(service)
 
-    def _count(self, uses: Iterable[tuple[Address, int]], by: int) -> None:
-        for use in uses:
-            self._address_uses[use] += by
-            if not self._address_uses[use]:
-                del self._address_uses[use]
+def _ids_of(rows: Array, numbers: list[int]) -> dict[ServerId, int]:
+    """Return who the servers of these numbers are."""
+    some = rows[numbers]
+    keys = np.zeros(len(some), abi.SERVICE_KEY)
+    keys["addr"], keys["port"], keys["proto"] = some["virt"], some["vport"], some["proto"]
+    columns = zip(r.read_service_keys(keys), some["addr"].tolist(), some["port"].tolist(), numbers, strict=True)
+    return {(key, Address(addr), port): number for key, addr, port, number in columns}

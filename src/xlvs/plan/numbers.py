@@ -1,12 +1,13 @@
 """Finding free numbers and free runs of blocks.
 
-Both allocators only *propose*: nothing is taken until a write that uses it has
-been made.  What was given back longest ago is proposed first, because a CPU
-may still be reading what a service pointed at a moment ago.
+Both allocators only *propose*: nothing is taken until what uses it is in
+force.  What was given back longest ago is proposed first, because a CPU may
+still be reading what a service pointed at a moment ago.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from itertools import islice
 
 from xlvs.errors import XlvsError
@@ -36,17 +37,20 @@ class Numbers:
             )
         return fresh
 
-    def take(self, number: int) -> None:
-        """Mark *number* as used; taking it twice is harmless."""
-        if number < self._next:
-            self._free.pop(number, None)
-            return
-        self._free.update(dict.fromkeys(range(self._next, number)))
-        self._next = number + 1
+    def take(self, numbers: Iterable[int]) -> None:
+        """Mark *numbers* as used; taking one twice is harmless."""
+        for number in numbers:
+            if number == self._next:
+                self._next += 1
+            elif number < self._next:
+                self._free.pop(number, None)
+            else:
+                self._free.update(dict.fromkeys(range(self._next, number)))
+                self._next = number + 1
 
-    def give(self, number: int) -> None:
-        """Mark *number* as free."""
-        self._free[number] = None
+    def give(self, numbers: Iterable[int]) -> None:
+        """Mark *numbers* as free."""
+        self._free.update(dict.fromkeys(numbers))
 
 
 class Blocks:
@@ -57,17 +61,17 @@ class Blocks:
         self._used: dict[int, int] = {}
         self._gaps = [(0, limit)]
 
-    def propose(self, size: int) -> int:
-        """Return the first block of a free run of *size*; raises `XlvsError` if there is none."""
-        if size == 0:
-            return 0
-        first = self._fit(size)
-        if first is None:
+    def propose(self, sizes: Sequence[int]) -> list[int]:
+        """Return the first block of a free run for each of *sizes*; raises `XlvsError` if there is none."""
+        found = _fit(self._gaps, sizes)
+        if found is None:
             self._find_gaps()
-            first = self._fit(size)
-        if first is None:
-            raise XlvsError(f"no room for more real servers: no {size} consecutive blocks of {self._limit} are free")
-        return first
+            found = _fit(self._gaps, sizes)
+        if found is None:
+            raise XlvsError(
+                f"no room for more real servers: {sum(sizes)} more blocks of 16 do not fit into the {self._limit}"
+            )
+        return found
 
     def take(self, first: int, size: int) -> None:
         """Mark a run as used."""
@@ -85,9 +89,6 @@ class Blocks:
         if size:
             del self._used[first]
 
-    def _fit(self, size: int) -> int | None:
-        return next((start for start, length in self._gaps if length >= size), None)
-
     def _find_gaps(self) -> None:
         gaps, start = [], 0
         for first in sorted(self._used):
@@ -97,3 +98,20 @@ class Blocks:
         if start < self._limit:
             gaps.append((start, self._limit - start))
         self._gaps = gaps
+
+
+def _fit(gaps: Sequence[tuple[int, int]], sizes: Sequence[int]) -> list[int] | None:
+    """Return where each size fits, first come first served; None if one does not."""
+    left = list(gaps)
+    found = []
+    for size in sizes:
+        place = next((i for i, (_, length) in enumerate(left) if length >= size), None) if size else 0
+        if place is None:
+            return None
+        if not size:
+            found.append(0)
+            continue
+        start, length = left[place]
+        found.append(start)
+        left[place] = (start + size, length - size)
+    return found

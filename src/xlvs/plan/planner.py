@@ -1,196 +1,334 @@
-"""Decide the writes that bring one service, or the leftovers of old ones, from what is there to what is wanted.
+"""Decide the writes that turn what is there into what is wanted, for any number of services at once.
 
-Pure, and blind to every other service, so a change costs the same in a
-director of 10 services as in one of 20,000.  Puts come before drops, and the
-service's own value is the last put: until it is written nothing the walk can
-see has changed, and with it order, weights, table and scheduler state change at once.
+Pure.  A plan has three parts.  *prepare* puts everything where no packet looks
+yet: a service's value holds its next version beside the present one, a server
+that goes or comes back has the epoch at which it does.  *commit* ends with one
+store of that epoch, which puts all of it in force.  *tidy* removes what nothing
+looks at any more.  Cut off before the epoch is stored, nothing has changed;
+after it, everything has.
 """
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import chain
+
+import numpy as np
 
 from xlvs import sched
+from xlvs.dataplane import _abi as abi
 from xlvs.errors import InvalidError
-from xlvs.model import Server, Service, ServiceKey
-from xlvs.model.server import Address
+from xlvs.model import Address, Server, Service, ServiceKey
+from xlvs.plan import puts, upkeep
+from xlvs.plan import records as r
 from xlvs.plan import writes as w
-from xlvs.plan.layout import Layout
+from xlvs.plan.layout import Change, Layout, Placed, ServerId
+from xlvs.plan.records import Array
+from xlvs.plan.upkeep import Sources
 
-Sources = Mapping[Address, Address | None]
-"""The director's own address towards each real server."""
+Wants = Mapping[ServiceKey, Service | None]
+"""What each of some services shall be; None: gone."""
 
 ReadState = Callable[[int], tuple[int, int]]
 """Reads a scheduler's word, (position, current weight), at an index of ``sched_state``."""
 
+_ABSENT = np.zeros((), abi.SERVICE).tobytes()
+
 
 @dataclass(slots=True)
-class _Draft:
-    """A plan while it grows: what comes before and after the service's own value, and the rows it replaces."""
+class _Edit:
+    """One service on its way from *have* to *want*."""
 
-    layout: Layout
-    puts: list[w.Write]
-    drops: list[w.Write]
-    rows: dict[int, w.ServerRow | None]
+    key: ServiceKey
+    have: Placed | None
+    want: Service | None
+    id: int = 0
+    block: int = 0
+    numbers: tuple[int, ...] = ()
+    gone: list[ServerId] = field(default_factory=list)
 
-    def put_server(self, number: int, row: w.ServerRow) -> None:
-        """Draft a row, unless it is there: a live one before the service's value, a deleted one after."""
-        if self.layout.servers.get(number) != row:
-            (self.puts if row.live else self.drops).append(w.PutServer(number, row))
-            self.rows[number] = row
+    @property
+    def servers(self) -> tuple[Server, ...]:
+        return self.want.servers if self.want else ()
 
-    def writes(self) -> list[w.Write]:
-        """Return the whole plan, with the addresses and the nat servers that go with the drafted rows."""
-        puts, drops = _nat_writes(self.layout, self.rows)
-        return [*self._addresses(), *puts, *self.puts, *self.drops, *drops]
+    @property
+    def half(self) -> int:
+        return 1 - self.have.half if self.have else 0
 
-    def _addresses(self) -> list[w.Write]:
-        """Return the address flags to add.  None is taken away here: flows may need it (see `plan_addresses`)."""
-        needed: Counter[Address] = Counter()
-        for row in self.rows.values():
-            for address, flag in row.addresses() if row else ():
-                needed[address] |= flag
-        for write in self.puts:
-            if isinstance(write, w.PutService):
-                needed[write.key.address] |= w.ADDRESS_VIP
-        present = self.layout.addresses
-        return [
-            w.PutAddress(address, flags | present.get(address, 0))
-            for address, flags in needed.items()
-            if flags & ~present.get(address, 0)
-        ]
+    @property
+    def index(self) -> int:
+        return 2 * self.id + self.half
 
 
-def plan_service(layout: Layout, want: Service, sources: Sources, read_state: ReadState) -> list[w.Write]:
-    """Return the writes that put *want* in force; raises `XlvsError` if it does not fit."""
-    if len(want.servers) > w.MAX_SERVERS_PER_SERVICE:
-        raise InvalidError(f"virtual service {want.key} would have more than {w.MAX_SERVERS_PER_SERVICE} real servers")
-    have = layout.services.get(want.key)
-    known = have.id if have else layout.service_id(want.key)
-    service_id = layout.free_ids.propose(1)[0] if known is None else known
-    numbers = _numbers(layout, want)
-    draft = _Draft(layout, [], [], {})
-    for number, server in zip(numbers, want.servers, strict=True):
-        draft.put_server(number, _row(want.key, service_id, server, sources.get(server.address)))
-    row = _service_row(want, service_id, numbers)
-    if have is None or replace(row, half=have.half, block=have.block) != have:
-        _swap(draft, want, have, row, numbers, read_state)
-    for number in {number for number, _ in have.slots}.difference(numbers) if have else ():
-        draft.put_server(number, replace(layout.servers[number], live=False))
-    return draft.writes()
+@dataclass(slots=True)
+class Plan:
+    """Ordered writes, and what the layout is after them.  *undo* takes back what *prepare* has done."""
+
+    epoch: int
+    prepare: list[w.Write]
+    tidy: list[w.Write]
+    undo: list[w.Write]
+    change: Change
+    fresh_servers: list[int]
+    """Numbers that get a new owner."""
+    fresh_services: list[int]
+    _edits: list[_Edit]
+
+    def __bool__(self) -> bool:
+        return bool(self.change.placed)
+
+    def commit(self, read_state: ReadState) -> list[w.Write]:
+        """Return the writes that put all of it in force; schedulers go on where they are at this moment."""
+        edits = [edit for edit in self._edits if edit.want]
+        states = [_carried(edit, read_state) for edit in edits]
+        writes: list[w.Write] = []
+        if edits:
+            indices = r.numbers([edit.index for edit in edits])
+            writes.append(w.Put("sched_state", indices, np.array(states, abi.SCHED_STATE)))
+        return [*writes, w.Turn(self.epoch)]
 
 
-def plan_delete(layout: Layout, key: ServiceKey) -> list[w.Write]:
-    """Return the writes that end the service *key*.
-
-    Its real servers stay as they are: flows are looked up before services, so
-    they go on until `plan_garbage` finds their server without flows.
-    """
-    have = layout.services[key]
-    return [w.DropService(key), *([w.DropTable(have.index)] if have.table_size else [])]
-
-
-def plan_garbage(layout: Layout, busy: Collection[int]) -> list[w.Write]:
-    """Return the writes that give back the numbers of deleted servers that are not *busy* with flows."""
-    numbers = layout.retired().difference(busy)
-    _, nat = _nat_writes(layout, dict.fromkeys(numbers))
-    return [*nat, *(w.DropServer(number) for number in numbers)]
-
-
-def plan_addresses(layout: Layout, busy: Collection[int]) -> list[w.Write]:
-    """Return the writes that make every address' flags what they must be, once garbage and crashes are behind us.
-
-    A flag that no row asks for is kept while flows may need it: those of a
-    server whose forwarding method was changed go on as they began.
-    """
-    writes: list[w.Write] = []
-    for address in layout.used_addresses() | layout.addresses.keys():
-        present, needed = layout.addresses.get(address, 0), layout.needed(address)
-        if present == needed:
-            continue
-        flags = needed | (present & _busy_flags(layout, address, busy))
-        if flags != present:
-            writes.append(w.PutAddress(address, flags) if flags else w.DropAddress(address))
-    return writes
-
-
-def _busy_flags(layout: Layout, address: Address, busy: Collection[int]) -> int:
-    """Return the flags of *address* that flows of *busy* servers may need although no row says so."""
-    rows = [layout.servers[number] for number in busy if number in layout.servers]
-    server = w.ADDRESS_SERVER if any(row.address == address for row in rows) else 0
-    return server | (w.ADDRESS_DIRECTOR if rows else 0)
-
-
-def _nat_writes(layout: Layout, rows: Mapping[int, w.ServerRow | None]) -> tuple[list[w.Write], list[w.Write]]:
-    """Return the puts and drops of nat servers that go with replacing *rows* (None: the row goes)."""
-    touched = {row.nat_key for row in rows.values() if row and row.nat_key}
-    touched |= {key for number in rows if number in layout.servers and (key := layout.servers[number].nat_key)}
-    puts: list[w.Write] = []
-    drops: list[w.Write] = []
-    for key in touched:
-        numbers = layout.nat_numbers(key).difference(rows)
-        numbers |= {number for number, row in rows.items() if row and row.nat_key == key}
-        if not numbers and key in layout.nat_servers:
-            drops.append(w.DropNatServer(key))
-        elif numbers and layout.nat_servers.get(key) not in numbers:
-            puts.append(w.PutNatServer(key, max(numbers)))
-    return puts, drops
-
-
-def _numbers(layout: Layout, want: Service) -> list[int]:
-    """Return the number of each server of *want*: its own if it has one, else a free one."""
-    known = [layout.number(want.key, s.address, s.port) for s in want.servers]
-    fresh = iter(layout.free_numbers.propose(known.count(None)))
-    return [next(fresh) if number is None else number for number in known]
-
-
-def _row(key: ServiceKey, service_id: int, server: Server, src: Address | None) -> w.ServerRow:
-    return w.ServerRow(key, service_id, server.address, server.port, server.forward, server.weight, src, live=True)
-
-
-def _service_row(want: Service, service_id: int, numbers: list[int]) -> w.ServiceRow:
-    """Return the service's value, with half and block still to be chosen."""
-    slots = tuple((number, server.weight) for number, server in zip(numbers, want.servers, strict=True))[::-1]
-    member = sched.get(want.scheduler)
-    max_weight, gcd = member.parameters([weight for _, weight in slots])
-    return w.ServiceRow(service_id, 0, 0, slots, want.scheduler, want.flags, member.TABLE_SIZE, max_weight, gcd)
-
-
-def _swap(
-    draft: _Draft,
-    want: Service,
-    have: w.ServiceRow | None,
-    row: w.ServiceRow,
-    numbers: list[int],
-    read_state: ReadState,
-) -> None:
-    """Draft new slots, table and scheduler state in the half that is not in force, then the service's value."""
-    block = draft.layout.free_blocks.propose(row.blocks)
-    row = replace(row, half=1 - have.half if have else 0, block=block)
-    if row.slots:
-        draft.puts.append(w.PutSlots(row.block, row.slots))
-    table = sched.get(row.scheduler).table(_entries(draft.layout, want, numbers))
-    if table is not None:
-        draft.puts.append(w.PutTable(row.index, table))
-    draft.puts.append(w.PutSchedState(row.index, *_carried(have, row, read_state)))
-    draft.puts.append(w.PutService(want.key, row))
-    if have and have.table_size:
-        draft.drops.append(w.DropTable(have.index))
-
-
-def _entries(layout: Layout, want: Service, numbers: list[int]) -> list[sched.Entry]:
-    """Return the servers as tables are made from them, newest first."""
-    return [
-        sched.Entry(n, s.address, s.port, s.weight, s.weight or layout.last_weight((want.key, s.address, s.port)))
-        for n, s in zip(reversed(numbers), reversed(want.servers), strict=True)
+def plan(layout: Layout, wants: Wants, sources: Sources, epoch: int) -> Plan:
+    """Return the writes that put *wants* in force; raises `XlvsError` if it does not fit."""
+    edits = [
+        _Edit(key, layout.services.get(key), want) for key, want in wants.items() if not _is_there(layout, key, want)
     ]
+    _allocate(layout, edits)
+    numbers, rows = _server_rows(layout, edits, sources)
+    old = layout.rows[numbers]
+    differs = (r.as_words(old) != r.as_words(rows)).any(axis=1)
+    numbers, rows, old = numbers[differs], rows[differs], old[differs]
+    fresh = old["proto"] == 0
+    last = _last_weights(layout, edits)
+    change = Change({edit.key: _placed(edit) for edit in edits}, numbers, rows, _retired(edits), {}, {}, [], last)
+    pending = _pending_lives(rows, old, epoch)
+    change.addresses = _addresses(layout, edits, rows)
+    change.nat_puts, change.nat_drops = upkeep.nat_changes(layout, numbers, rows, old)
+    values = _versions(edits, change, epoch)
+    prepare = [
+        *puts.put_addresses(change.addresses),
+        *puts.put_servers(numbers, pending),
+        *puts.put_slots(edits),
+        *_put_tables(layout, edits, last),
+        *_put_services(edits, values),
+    ]
+    tidy = [
+        *puts.put_nat(change.nat_puts),
+        *_settled(edits, values),
+        *puts.put_servers(numbers[pending["life"] != rows["life"]], rows[pending["life"] != rows["life"]]),
+        *puts.drop_nat(change.nat_drops),
+        *puts.drop_tables([edit.have.index for edit in edits if edit.have and edit.have.table_size]),
+    ]
+    undo = [
+        *_unsettled(edits, values),
+        *puts.put_servers(numbers, old),
+        *puts.drop_tables([edit.index for edit in edits if edit.want and sched.get(edit.want.scheduler).TABLE_SIZE]),
+    ]
+    fresh_ids = [edit.id for edit in edits if edit.want and layout.service_id(edit.key) is None]
+    return Plan(epoch, prepare, tidy, undo, change, numbers[fresh].tolist(), fresh_ids, edits)
 
 
-def _carried(have: w.ServiceRow | None, row: w.ServiceRow, read_state: ReadState) -> tuple[int, int]:
+def _is_there(layout: Layout, key: ServiceKey, want: Service | None) -> bool:
+    """Say whether packets are treated already as *want* says."""
+    have = layout.services.get(key)
+    if have is None or want is None:
+        return have is None and want is None
+    one, other = have.service, want
+    if (one.scheduler, one.flags, len(one.servers)) != (other.scheduler, other.flags, len(other.servers)):
+        return False
+    return one.servers is other.servers or all(
+        (a.address, a.port, a.forward, a.weight) == (b.address, b.port, b.forward, b.weight)
+        for a, b in zip(one.servers, other.servers, strict=True)
+    )
+
+
+def _allocate(layout: Layout, edits: Sequence[_Edit]) -> None:
+    """Give every edit its id, its block, and numbers: a server its own if it has one, else a free one."""
+    wanted = [edit for edit in edits if edit.want]
+    known: list[dict[tuple[Address, int], int]] = []
+    lacking = lacking_ids = 0
+    for edit in wanted:
+        if len(edit.servers) > w.MAX_SERVERS_PER_SERVICE:
+            raise InvalidError(
+                f"virtual service {edit.key} would have more than {w.MAX_SERVERS_PER_SERVICE} real servers"
+            )
+        numbers = _known_numbers(layout, edit)
+        known.append(numbers)
+        lacking += len(edit.servers) - sum(s.key in numbers for s in edit.servers) if numbers else len(edit.servers)
+        lacking_ids += layout.service_id(edit.key) is None
+    fresh, fresh_ids = iter(layout.free_numbers.propose(lacking)), iter(layout.free_ids.propose(lacking_ids))
+    blocks = layout.free_blocks.propose([-(-len(edit.servers) // abi.SLOTS_PER_BLOCK) for edit in wanted])
+    for edit, numbers, block in zip(wanted, known, blocks, strict=True):
+        mine = layout.service_id(edit.key)
+        edit.id = next(fresh_ids) if mine is None else mine
+        edit.block = block
+        edit.numbers = tuple(numbers[s.key] if s.key in numbers else next(fresh) for s in edit.servers)
+    for edit in edits:
+        if edit.have:
+            edit.id = edit.have.id
+            kept = set(edit.numbers)
+            edit.gone = [
+                (edit.key, s.address, s.port)
+                for s, n in zip(edit.have.service.servers, edit.have.numbers, strict=True)
+                if n not in kept
+            ]
+
+
+def _known_numbers(layout: Layout, edit: _Edit) -> dict[tuple[Address, int], int]:
+    """Return the numbers that servers of this service have, or had and keep for their flows."""
+    have = edit.have
+    known = {s.key: n for s, n in zip(have.service.servers, have.numbers, strict=True)} if have else {}
+    if layout.retired:
+        for server in edit.servers:
+            number = layout.retired.get((edit.key, *server.key))
+            if number is not None:
+                known[server.key] = number
+    return known
+
+
+def _server_rows(layout: Layout, edits: Sequence[_Edit], sources: Sources) -> tuple[Array, Array]:
+    """Return the numbers and rows of all servers that the edits concern, as they are to be in the end."""
+    counts = [len(edit.numbers) for edit in edits]
+    servers = list(chain.from_iterable(edit.servers for edit in edits))
+    rows = np.zeros(len(servers), abi.SERVER)
+    if servers:
+        rows["addr"] = r.addresses([s.address for s in servers])
+        rows["src"] = r.addresses([sources.get(s.address) or r.NO_ADDRESS for s in servers])
+        rows["port"] = [s.port for s in servers]
+        rows["fwd"] = [r.FORWARD_NUMBERS[s.forward] for s in servers]
+        keys = np.repeat(r.service_keys([edit.key for edit in edits]), counts)
+        rows["virt"], rows["vport"], rows["proto"] = keys["addr"], keys["port"], keys["proto"]
+        rows["service"] = np.repeat([edit.id for edit in edits], counts)
+        rows["life"] = r.LIVE
+    numbers = list(chain.from_iterable(edit.numbers for edit in edits))
+    # The servers of a service that goes stay live: flows are looked up before services.
+    dropped = [
+        number
+        for edit in edits
+        if edit.have and edit.want and edit.gone
+        for number in set(edit.have.numbers).difference(edit.numbers)
+    ]
+    last = layout.rows[dropped]
+    last["life"] = 0
+    return r.numbers([*numbers, *dropped]), np.concatenate([rows, last])
+
+
+def _pending_lives(rows: Array, old: Array, epoch: int) -> Array:
+    """Return *rows* as they are prepared: what was there lives, or not, as before until *epoch*."""
+    pending = rows.copy()
+    lives = old["life"] & r.LIVE
+    turns = (old["proto"] != 0) & (lives != rows["life"])
+    pending["life"][turns] = lives[turns] | np.uint32(epoch << abi.LIFE_TURN_SHIFT)
+    return pending
+
+
+def _retired(edits: Sequence[_Edit]) -> dict[ServerId, int]:
+    """Return the servers that go, by who they are."""
+    found = {}
+    for edit in edits:
+        if edit.have and edit.gone:
+            numbers = {s.key: n for s, n in zip(edit.have.service.servers, edit.have.numbers, strict=True)}
+            found.update({server: numbers[server[1:]] for server in edit.gone})
+    return found
+
+
+def _last_weights(layout: Layout, edits: Sequence[_Edit]) -> dict[ServerId, int]:
+    """Return what servers that are drained now weighed before."""
+    found = {}
+    for edit in edits:
+        drained = [s for s in edit.servers if not s.weight]
+        if drained and edit.have:
+            before = {s.key: s.weight for s in edit.have.service.servers}
+            found.update({(edit.key, *s.key): before[s.key] for s in drained if before.get(s.key)})
+    return found
+
+
+def _placed(edit: _Edit) -> Placed | None:
+    want = edit.want
+    if want is None:
+        return None
+    member = sched.get(want.scheduler)
+    top, gcd = member.parameters([s.weight for s in want.servers])
+    value = np.array(
+        (
+            *(edit.index, edit.block, len(edit.numbers), member.TABLE_SIZE, top, gcd),
+            *(abi.Sched[want.scheduler.upper()], r.flag_bits(want.flags), 1, 0),
+        ),
+        abi.SERVICE,
+    )
+    return Placed(want, edit.id, edit.half, edit.block, edit.numbers, value.tobytes())
+
+
+def _versions(edits: Sequence[_Edit], change: Change, epoch: int) -> Array:
+    """Return the services' values: as they are, and as they will be at *epoch*."""
+    values = np.zeros(len(edits), abi.VERSIONS)
+    now = [edit.have.value if edit.have else _ABSENT for edit in edits]
+    after = [placed.value if placed else _ABSENT for placed in change.placed.values()]
+    values["turn"] = epoch
+    values["now"] = np.frombuffer(b"".join(now), abi.SERVICE)
+    values["next"] = np.frombuffer(b"".join(after), abi.SERVICE)
+    return values
+
+
+def _settled(edits: Sequence[_Edit], values: Array) -> list[w.Write]:
+    """Return the writes that make the next versions the present ones."""
+    settled = np.zeros_like(values)
+    settled["now"] = values["next"]
+    return _put_or_drop(edits, settled)
+
+
+def _unsettled(edits: Sequence[_Edit], values: Array) -> list[w.Write]:
+    """Return the writes that take the next versions back."""
+    settled = np.zeros_like(values)
+    settled["now"] = values["now"]
+    return _put_or_drop(edits, settled)
+
+
+def _put_or_drop(edits: Sequence[_Edit], values: Array) -> list[w.Write]:
+    if not edits:
+        return []
+    keys = r.service_keys([edit.key for edit in edits])
+    present = values["now"]["present"] != 0
+    writes: list[w.Write] = [w.Put("services", keys[present], values[present])] if present.any() else []
+    return [*writes, w.Drop("services", keys[~present])] if not present.all() else writes
+
+
+def _put_services(edits: Sequence[_Edit], values: Array) -> list[w.Write]:
+    return [w.Put("services", r.service_keys([edit.key for edit in edits]), values)] if edits else []
+
+
+def _put_tables(layout: Layout, edits: Sequence[_Edit], last: Mapping[ServerId, int]) -> list[w.Write]:
+    tables = []
+    for edit in edits:
+        member = sched.get(edit.want.scheduler) if edit.want else None
+        if member and member.TABLE_SIZE:
+            table = member.table(_entries(layout, edit, last))
+            if table is not None:
+                tables.append((edit.index, table))
+    return [w.PutTables([index for index, _ in tables], [table for _, table in tables])] if tables else []
+
+
+def _entries(layout: Layout, edit: _Edit, last: Mapping[ServerId, int]) -> list[sched.Entry]:
+    """Return the servers as tables are made from them, newest first; drained ones are marked."""
+    found = []
+    for choice, s in zip(reversed(puts.choices(edit)), reversed(edit.servers), strict=True):
+        server = (edit.key, *s.key)
+        weight = s.weight or last.get(server) or layout.last_weights.get(server, 0)
+        found.append(sched.Entry(choice if s.weight else choice | abi.DRAINED, s.address, s.port, s.weight, weight))
+    return found
+
+
+def _addresses(layout: Layout, edits: Sequence[_Edit], rows: Array) -> dict[Address, int]:
+    """Return the addresses that need more flags.  None is taken away here: flows may need it (see `plan_addresses`)."""
+    return upkeep.flags_of(layout, rows, {edit.key.address: r.VIP for edit in edits if edit.want})
+
+
+def _carried(edit: _Edit, read_state: ReadState) -> tuple[int, int]:
     """Return the scheduler state to start with: the present one, brought along to the new order."""
-    member = sched.get(row.scheduler)
-    if have is None or have.scheduler != row.scheduler:
-        return member.start([weight for _, weight in row.slots])
-    return member.carry(sched.State(*read_state(have.index)), have.slots, row.slots)
+    assert edit.want
+    member = sched.get(edit.want.scheduler)
+    new = [(n, s.weight) for n, s in zip(edit.numbers, edit.servers, strict=True)][::-1]
+    if edit.have is None or edit.have.service.scheduler != edit.want.scheduler:
+        return member.start([weight for _, weight in new])
+    return member.carry(sched.State(*read_state(edit.have.index)), edit.have.slots, new)

@@ -12,7 +12,7 @@ from typing import NamedTuple, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from xlvs.model.server import Address
+from xlvs.model import Address
 
 HEAD = 0xFFFFFFFF
 """The place before the first server (``XLVS_POS_HEAD``)."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from itertools import chain
 
-from xlvs.model.server import Address
+from xlvs.model import Address
 from xlvs.sched._family import FALLBACK, NO_SERVER, PORT, Ask, View
 
 MASK = 0xFFFFFFFF
@@ -13,7 +13,7 @@ MASK = 0xFFFFFFFF
 
 def fold(address: Address, port: int) -> int:
     """Return address and port as the 32-bit number that IPVS hashes; of an IPv6 address the XOR of its words."""
-    whole = int(address)
+    whole = int.from_bytes(address)
     words = whole
     for _ in range(3 if address.version == 6 else 0):
         whole >>= 32

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from fractions import Fraction
 
-from xlvs.model.server import Address
+from xlvs.model import Address
 from xlvs.sched._family import Slots
 
 _MASK64 = 0xFFFFFFFFFFFFFFFF
@@ -22,7 +22,7 @@ def choose(slots: Slots, client: Address, port: int) -> int | None:
 
 
 def _client_hash(client: Address, port: int) -> int:
-    whole = int(client) if client.version == 6 else 0xFFFF << 32 | int(client)
+    whole = int.from_bytes(client)
     # The kernel half sees words and port in network order, on a little-endian machine.
     words = [int.from_bytes(whole.to_bytes(16, "big")[i : i + 4], "little") for i in range(0, 16, 4)]
     seed = _mix(words[0] << 32 | words[1])

@@ -12,24 +12,24 @@ from tests.unit.plan.fake import FakeMaps
 from xlvs.daemon.engine import Engine
 from xlvs.daemon.paths import Paths
 from xlvs.daemon.store import Store
-from xlvs.model.server import Address
+from xlvs.model import Address
 from xlvs.plan import writes as w
 
 RawCounters = defaultdict[int, list[int]]
 
 
 class FakeKernel(FakeMaps):
-    """The maps with their counters; *refuse* makes writes of one kind fail as a full map does."""
+    """The maps with their counters; *refuse* makes writes to one map fail as a full one does."""
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, services: int = 64, servers: int = 256, blocks: int = 64) -> None:
+        super().__init__(services, servers, blocks)
         self.raw: dict[str, RawCounters] = {kind: defaultdict(lambda: [0] * 5) for kind in ("service", "server")}
-        self.refuse: type | None = None
+        self.refuse = ""
         self.made: list[w.Write] = []
 
     def write(self, write: w.Write) -> None:
         """Make one write, or fail."""
-        if self.refuse is not None and isinstance(write, self.refuse):
+        if self.refuse and getattr(write, "name", "tables") == self.refuse:
             raise OSError(7, "Argument list too long")
         super().write(write)
         self.made.append(write)
@@ -43,6 +43,14 @@ class FakeKernel(FakeMaps):
         """Return the counters of the first *count* numbers."""
         return np.array([self.raw[kind][n] for n in range(count)], np.int64).reshape(count, 5)
 
+    def load(self, number: int) -> tuple[int, int]:
+        """Return active and inactive flows of one server."""
+        return self.flows.get(number, 0), 0
+
+    def some_stats(self, kind: str, numbers: np.ndarray) -> np.ndarray:
+        """Return the counters of these numbers."""
+        return np.array([self.raw[kind][int(n)] for n in numbers], np.int64).reshape(-1, 5)
+
     def stat(self, kind: str, number: int) -> np.ndarray:
         """Return the counters of one number."""
         return np.array(self.raw[kind][number], np.int64)
@@ -55,9 +63,9 @@ class FakeRoutes:
         self.own: Address | None = None
         self.probed: list[Address] = []
 
-    def source(self, address: Address) -> Address | None:
-        """Return the director's address."""
-        return self.own
+    def sources(self, addresses: Iterable[Address]) -> dict[Address, Address | None]:
+        """Return the director's address towards each."""
+        return dict.fromkeys(addresses, self.own)
 
     def probe(self, addresses: Iterable[Address]) -> None:
         """Note who was asked about."""

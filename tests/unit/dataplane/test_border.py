@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 
 from xlvs.dataplane import _abi as abi
 from xlvs.dataplane import bpffs, syscalls
-from xlvs.dataplane.maps import pack_addr, unpack_addr
 from xlvs.dataplane.uapi import Cmd
 from xlvs.errors import HostError
+from xlvs.model import Address
 
 V6_BUT_MAPPED = st.ip_addresses(v=6).filter(lambda a: a.ipv4_mapped is None)  # type: ignore[union-attr]
 
@@ -23,16 +23,17 @@ V6_BUT_MAPPED = st.ip_addresses(v=6).filter(lambda a: a.ipv4_mapped is None)  # 
 @given(st.one_of(st.ip_addresses(v=4), V6_BUT_MAPPED))
 def test_an_address_survives_the_border(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> None:
     """Any address of either family comes back as it was, also out of a numpy record."""
-    packed = pack_addr(address)
+    parsed = Address.parse(str(address))
     record = np.zeros((), abi.SERVICE_KEY)
-    record["addr"] = packed
-    assert len(packed) == 16
-    assert unpack_addr(record["addr"]) == address
+    record["addr"] = parsed
+    found = Address(bytes(record["addr"]))
+    assert (len(found), found, str(found), found.version) == (16, parsed, str(address), address.version)
+    assert found.packed == address.packed
 
 
 def test_ipv4_is_mapped() -> None:
     """An IPv4 address is ::ffff:a.b.c.d in the maps."""
-    assert pack_addr(ipaddress.ip_address("192.0.2.1")) == ipaddress.ip_address("::ffff:192.0.2.1").packed
+    assert Address.parse("192.0.2.1") == ipaddress.ip_address("::ffff:192.0.2.1").packed
 
 
 @given(st.lists(st.text(st.sampled_from("ab.%2E5-"), min_size=1), unique=True))

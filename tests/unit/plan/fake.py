@@ -2,10 +2,25 @@
 
 from __future__ import annotations
 
-from xlvs.model import ServiceKey
-from xlvs.model.server import Address
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from xlvs.dataplane import _abi as abi
+from xlvs.model import Address, ServiceKey
+from xlvs.plan import records as r
 from xlvs.plan import writes as w
 from xlvs.plan.layout import Layout, Limits
+from xlvs.plan.reading import read_layout, settle
+
+
+class Shown(NamedTuple):
+    """One server as the walk finds it."""
+
+    address: str
+    port: int
+    forward: str
+    weight: int
 
 
 class FakeMaps:
@@ -13,78 +28,151 @@ class FakeMaps:
 
     def __init__(self, services: int = 64, servers: int = 256, blocks: int = 64) -> None:
         self.limits = Limits(services, servers, blocks)
-        self.services: dict[ServiceKey, w.ServiceRow] = {}
-        self.servers: dict[int, w.ServerRow] = {}
-        self.slots: dict[int, tuple[int, int]] = {}
+        self.arrays = {
+            "servers": np.zeros(servers, abi.SERVER),
+            "slots": np.zeros(blocks, abi.BLOCK),
+            "sched_state": np.zeros(2 * services, abi.SCHED_STATE),
+        }
+        self.hashes: dict[str, dict[bytes, Any]] = {"services": {}, "addrs": {}, "nat_servers": {}}
+        self.dtypes = {
+            "services": (abi.SERVICE_KEY, abi.VERSIONS),
+            "addrs": (abi.ADDR, np.dtype("<u4")),
+            "nat_servers": (abi.SERVICE_KEY, np.dtype("<u4")),
+        }
         self.tables: dict[int, list[int]] = {}
-        self.states: dict[int, tuple[int, int]] = {}
-        self.addresses: dict[Address, int] = {}
-        self.nat_servers: dict[w.NatKey, int] = {}
+        self.now = 0
         self.flows: dict[int, int] = {}
 
     def write(self, write: w.Write) -> None:
         """Make one write."""
         match write:
-            case w.PutAddress(address, flags):
-                self.addresses[address] = flags
-            case w.DropAddress(address):
-                del self.addresses[address]
-            case w.PutServer(number, row):
-                assert number < self.limits.servers
-                self.servers[number] = row
-            case w.DropServer(number):
-                assert not self.flows.get(number)
-                del self.servers[number]
-            case w.PutNatServer(key, number):
-                self.nat_servers[key] = number
-            case w.DropNatServer(key):
-                del self.nat_servers[key]
-            case w.PutSlots(block, slots):
-                assert block + -(-len(slots) // w.SLOTS_PER_BLOCK) <= self.limits.blocks
-                self.slots.update(enumerate(slots, block * w.SLOTS_PER_BLOCK))
-            case w.PutTable(index, numbers):
-                self.tables[index] = numbers.tolist()
-            case w.DropTable(index):
-                del self.tables[index]
-            case w.PutSchedState(index, pos, cw):
-                self.states[index] = (pos, cw)
-            case w.PutService(service, value):
-                assert value.id < self.limits.services
-                self.services[service] = value
-            case w.DropService(service):
-                del self.services[service]
+            case w.Put(name, keys, values) if name in self.arrays:
+                self.arrays[name][keys] = values
+            case w.Put(name, keys, values):
+                self.hashes[name].update(zip(r.as_bytes(keys), np.asarray(values), strict=True))
+                if name == "services":
+                    assert len(self.hashes[name]) <= self.limits.services
+            case w.Drop("tables", keys):
+                for key in keys.tolist():
+                    self.tables.pop(key, None)
+            case w.Drop(name, keys):
+                for key in r.as_bytes(keys):
+                    self.hashes[name].pop(key, None)
+            case w.PutTables(indices, tables):
+                self.tables.update(zip(indices, (table.tolist() for table in tables), strict=True))
+            case w.Turn(epoch):
+                self.now = epoch
 
-    def sched_state(self, index: int) -> tuple[int, int]:
-        """Return a scheduler's word."""
-        return self.states[index]
+    def items(self, name: str) -> tuple[np.ndarray, np.ndarray]:
+        """Return keys and values of a hash."""
+        key, value = self.dtypes[name]
+        found = self.hashes[name]
+        return np.frombuffer(b"".join(found), key), np.array(list(found.values()), value)
+
+    def epoch(self) -> int:
+        """Return the epoch."""
+        return self.now
+
+    def settle(self) -> str:
+        """Do as a daemon that starts."""
+        keys, values = self.items("services")
+        writes, outcome = settle(keys, values, self.arrays["servers"], self.now)
+        for write in writes:
+            self.write(write)
+        return outcome
 
     def layout(self) -> Layout:
         """Read everything back, as a daemon does that adopts the maps."""
-        return Layout.read(self.limits, self.services, self.servers, self.addresses, self.nat_servers)
+        keys, values = self.items("services")
+        rows = self.arrays["servers"].copy()
+        return read_layout(
+            self.limits, rows, keys, values, self.arrays["slots"], self.items("addrs"), self.items("nat_servers")
+        )
+
+    def sched_state(self, index: int) -> tuple[int, int]:
+        """Return a scheduler's word."""
+        record = self.arrays["sched_state"][index]
+        return int(record["pos"]), int(record["cw"])
+
+    def set_state(self, index: int, pos: int, cw: int = 0) -> None:
+        """Set a scheduler's word, as choices do."""
+        self.arrays["sched_state"][index] = (pos, cw)
+
+    def versions(self) -> dict[ServiceKey, tuple[Any, Any]]:
+        """Return the present and the coming version of each service."""
+        keys, values = self.items("services")
+        found = {}
+        for key, value in zip(r.read_service_keys(keys), values, strict=True):
+            turned = value["turn"] and value["turn"] == self.now
+            found[key] = (value["next"], value["next"]) if turned else (value["now"], value["next"])
+        return found
+
+    def services(self) -> dict[ServiceKey, Any]:
+        """Return what packets find."""
+        return {key: now for key, (now, _) in self.versions().items() if now["present"]}
+
+    def lives(self, number: int) -> bool:
+        """Say whether a server's flows are forwarded."""
+        life = int(self.arrays["servers"]["life"][number])
+        turn = life >> abi.LIFE_TURN_SHIFT
+        return bool((life ^ (turn != 0 and turn == self.now)) & r.LIVE)
+
+    def slots(self, value: Any) -> list[tuple[int, int, int]]:
+        """Return number, forwarding method and weight of each slot of a service, newest first."""
+        first = int(value["block"]) * abi.SLOTS_PER_BLOCK
+        slots = self.arrays["slots"]["slot"].reshape(-1)[first : first + int(value["n"])]
+        mask = abi.DRAINED - 1
+        return [(int(c) & mask, int(c) >> abi.CHOICE_FWD_SHIFT, int(weight)) for c, weight in slots]
+
+    def addresses(self) -> dict[Address, int]:
+        """Return the flags of every address."""
+        keys, values = self.items("addrs")
+        return {Address(key): int(flags) for key, flags in zip(keys.tolist(), values, strict=True)}
+
+    def nat_servers(self) -> dict[tuple[str, int], int]:
+        """Return the numbers of nat servers by address and port."""
+        keys, values = self.items("nat_servers")
+        return {(str(key.address), key.port): int(n) for key, n in zip(r.read_service_keys(keys), values, strict=True)}
+
+    def numbers(self) -> list[int]:
+        """Return the numbers of all server rows."""
+        return np.flatnonzero(self.arrays["servers"]["proto"]).tolist()
 
     def check(self) -> None:
         """Assert what must hold after every single write: whatever a service points at is whole."""
-        for key, row in self.services.items():
-            assert self.addresses[key.address] & w.ADDRESS_VIP
-            first = row.block * w.SLOTS_PER_BLOCK
-            assert tuple(self.slots[first + i] for i in range(len(row.slots))) == row.slots
-            assert row.index in self.states
-            for number, _ in row.slots:
-                server = self.servers[number]
-                assert server.live
-                assert server.key == key
-                assert server.service == row.id
-                for address, flag in server.addresses():
-                    assert self.addresses[address] & flag
-            if row.table_size:
-                table = self.tables[row.index]
-                assert len(table) == row.table_size
-                assert set(table) <= {number for number, _ in row.slots} | {0xFFFFFFFF}
+        addresses = self.addresses()
+        for key, value in self.services().items():
+            assert addresses[key.address] & r.VIP
+            for number, fwd, _ in self.slots(value):
+                self._check_server(number, fwd, key, int(value["index"]) // 2, addresses)
+            if value["table_size"]:
+                table = self.tables[int(value["index"])]
+                assert len(table) == value["table_size"]
+                known = {number for number, _, _ in self.slots(value)}
+                assert {choice & (abi.DRAINED - 1) for choice in table if choice != abi.NO_SERVER} <= known
         for number, flows in self.flows.items():
             if flows:
-                assert self.addresses[self.servers[number].key.address] & w.ADDRESS_VIP
+                assert addresses[Address(bytes(self.arrays["servers"]["virt"][number]))] & r.VIP
 
-    def shown(self, key: ServiceKey) -> list[tuple[str, int, int]]:
-        """Return what the walk finds under *key*, newest first: address, port, weight."""
-        row = self.services[key]
-        return [(str(self.servers[n].address), self.servers[n].port, weight) for n, weight in row.slots]
+    def _check_server(
+        self, number: int, fwd: int, key: ServiceKey, service: int, addresses: dict[Address, int]
+    ) -> None:
+        row = self.arrays["servers"][number]
+        assert self.lives(number)
+        assert (bytes(row["virt"]), int(row["vport"]), int(row["service"])) == (key.address, key.port, service)
+        if fwd == r.NAT:
+            assert addresses[Address(bytes(row["addr"]))] & r.SERVER
+        elif bytes(row["src"]) != r.NO_ADDRESS:
+            assert addresses[Address(bytes(row["src"]))] & r.DIRECTOR
+
+    def shown(self, key: ServiceKey) -> list[Shown]:
+        """Return what the walk finds under *key*, newest first."""
+        rows = self.arrays["servers"]
+        return [
+            Shown(str(Address(bytes(rows["addr"][n]))), int(rows["port"][n]), r.FORWARD_NAMES[fwd], weight)
+            for n, fwd, weight in self.slots(self.services()[key])
+        ]
+
+    def in_force(self) -> dict[ServiceKey, tuple[str, list[Shown]]]:
+        """Return all that packets find: scheduler and servers by service."""
+        return {key: (abi.Sched(int(v["sched"])).label, self.shown(key)) for key, v in self.services().items()}

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Sequence
 
+from tests.captures import later
 from xlvs import sched
+from xlvs.model import Address
 
-CLIENT = ipaddress.ip_address("198.51.100.7")
+CLIENT = Address.parse("198.51.100.7")
 
 
 def entry(number: int, weight: int, last_weight: int | None = None) -> sched.Entry:
     """Return server *number* at 10.0.0.number:80."""
-    address = ipaddress.ip_address("10.0.0.0") + number
+    address = later(Address.parse("10.0.0.0"), number)
     return sched.Entry(number, address, 80, weight, weight if last_weight is None else last_weight)
 
 

@@ -6,8 +6,7 @@ import pytest
 
 from tests import captures
 from xlvs import sched
-from xlvs.model import Server
-from xlvs.model.server import Address
+from xlvs.model import Address, Server
 
 
 class ModelDirector:

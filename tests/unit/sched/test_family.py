@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from tests.captures import later
 from tests.unit.sched.service import CLIENT, entries, entry
 from xlvs import sched
 from xlvs.errors import InvalidError, UnknownSchedulerError
@@ -23,7 +24,7 @@ def test_weight_zero_takes_no_new_flow(name: str) -> None:
     """Whatever the scheduler, a drained server is not chosen."""
     model = sched.Model(name, frozenset({"flag-1"}))
     model.change([entry(1, 0, last_weight=5), entry(2, 1)])
-    assert {model.choose(sched.Ask(CLIENT + i, 1024)) for i in range(32)} == {2}
+    assert {model.choose(sched.Ask(later(CLIENT, i), 1024)) for i in range(32)} == {2}
 
 
 @pytest.mark.parametrize("name", NAMES)

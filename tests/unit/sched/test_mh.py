@@ -8,6 +8,7 @@ from collections import Counter
 import numpy as np
 import pytest
 
+from tests.captures import later
 from tests.unit.sched.service import CLIENT, entries, entry, model
 from xlvs import sched
 from xlvs.sched import mh
@@ -61,6 +62,6 @@ def test_the_port_counts_only_with_its_flag(flags: list[str], servers: int) -> N
 def test_fallback_finds_the_server_that_is_left() -> None:
     """With mh-fallback no client is refused while one server has a weight."""
     servers = [entry(1, 0, last_weight=1), entry(2, 1)]
-    clients = [sched.Ask(CLIENT + i, 1024) for i in range(256)]
+    clients = [sched.Ask(later(CLIENT, i), 1024) for i in range(256)]
     assert {model("mh", servers).choose(ask) for ask in clients} == {None, 2}
     assert {model("mh", servers, "mh-fallback").choose(ask) for ask in clients} == {2}

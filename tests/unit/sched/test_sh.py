@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import ipaddress
 from collections import Counter
 
 import pytest
 
+from tests.captures import later
 from tests.unit.sched.service import CLIENT, entries, model
 from xlvs import sched
+from xlvs.model import Address
 from xlvs.sched import sh
 
 
@@ -44,7 +45,7 @@ def test_the_port_counts_only_with_its_flag(flags: list[str], servers: int) -> N
 
 def test_fallback_finds_the_server_that_is_left() -> None:
     """With sh-fallback no client is refused while one server has a weight."""
-    clients = [sched.Ask(CLIENT + i, 1024) for i in range(256)]
+    clients = [sched.Ask(later(CLIENT, i), 1024) for i in range(256)]
     assert {model("sh", entries(0, 1)).choose(ask) for ask in clients} == {None, 2}
     assert {model("sh", entries(0, 1), "sh-fallback").choose(ask) for ask in clients} == {2}
     assert {model("sh", entries(0, 0), "sh-fallback").choose(ask) for ask in clients} == {None}
@@ -54,6 +55,6 @@ def test_an_ipv6_client_hashes_as_its_words_exclusive_ored() -> None:
     """Clients whose four words give the same are the same to sh."""
     service = model("sh", entries(1, 1, 1, 1, 1, 1, 1))
     for i in range(64):
-        one = ipaddress.IPv6Address(i << 96 | 0xC0000000)
-        two = ipaddress.IPv4Address(i ^ 0xC0000000)
+        one = Address((i << 96 | 0xC0000000).to_bytes(16))
+        two = later(Address.parse("192.0.0.0"), i)
         assert service.choose(sched.Ask(one, 1024)) == service.choose(sched.Ask(two, 1024))

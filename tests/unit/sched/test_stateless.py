@@ -7,10 +7,11 @@ from collections import Counter
 
 import pytest
 
+from tests.captures import later
 from tests.unit.sched.service import CLIENT, slots
 from xlvs.sched import stateless
 
-CLIENTS = [(CLIENT + i, 1024 + i % 7) for i in range(4000)]
+CLIENTS = [(later(CLIENT, i), 1024 + i % 7) for i in range(4000)]
 
 
 def test_shares_follow_the_weights() -> None:
