@@ -7,8 +7,10 @@ is in force.  Called from one thread, one request at a time.
 
 from __future__ import annotations
 
+import contextlib
 import errno
-from collections.abc import Collection, Iterable
+import gc
+from collections.abc import Collection, Iterable, Iterator
 
 import numpy as np
 from msgspec.structs import replace
@@ -27,6 +29,8 @@ from xlvs.plan import writes as w
 from xlvs.plan.layout import Layout
 from xlvs.plan.planner import Plan, Wants, plan
 
+_MANY = 64
+
 _FULL = {errno.E2BIG, errno.ENOSPC, errno.ENOMEM}
 
 
@@ -44,6 +48,7 @@ class Engine:
         }
         self._store = store
         self._baselines = disk.Baselines()
+        self._counted = {"service": 0, "server": 0}
         self._retired: set[int] = set()
         self._broken = ""
 
@@ -57,7 +62,9 @@ class Engine:
         if adopted:
             self._restore_baselines(kept.baselines)
         for kind, counters in self.counters.items():
-            counters.begin(self.kernel.stats(kind, self.end(kind)))
+            raw = self.kernel.stats(kind, len(counters)) if adopted else np.zeros((0, 5), np.int64)
+            counters.begin(raw)
+            self._counted[kind] = int(np.flatnonzero(raw.any(axis=1)).max(initial=-1)) + 1
         self._report(outcome, adopted=adopted)
         self._snapshot(self.state)
         gone = self.layout.services.keys() - self.state.services.keys()
@@ -89,9 +96,13 @@ class Engine:
         if keys is None:
             keys = differing(self.state, new)
         new = replace(new, generation=self.state.generation + 1)
+        with _no_collection(len(keys)):
+            self._change(new, keys)
+
+    def _change(self, new: State, keys: Collection[ServiceKey]) -> None:
         made = self._prepare({key: new.services.get(key) for key in keys}, r.epoch_of(new.generation))
         record = self._record(new, keys, made)
-        whole = len(keys) > 64 and len(keys) > len(new.services) // 2
+        whole = len(keys) > _MANY and len(keys) > len(new.services) // 2
         kept = whole
         try:
             self._keep(new, record, made, whole=whole)
@@ -219,9 +230,10 @@ class Engine:
     def _claim(self, addresses: Iterable[Address]) -> None:
         """Make *addresses* virtual ones: from now on they are nobody's source."""
         fresh = [address for address in addresses if not self.is_virtual(address)]
-        if fresh:
-            self._write(upkeep.claim(self.layout, fresh))
-        if any(self.layout.needed(address) & r.DIRECTOR for address in fresh):
+        if not fresh:
+            return
+        self._write(upkeep.claim(self.layout, fresh))
+        if any(flags & r.DIRECTOR for flags in self.layout.needed(fresh).values()):
             self.refresh()
 
     def _write(self, writes: Iterable[w.Write]) -> None:
@@ -254,9 +266,11 @@ class Engine:
 
     def _renew(self, kind: str, numbers: list[int]) -> dict[int, disk.Counters]:
         """Let numbers that get a new owner count from zero; return the baselines of those that have counted before."""
+        # A number beyond all that ever were has counted nothing.
+        numbers = [number for number in numbers if number < max(self._counted[kind], self.end(kind))]
         known: dict[int, disk.Counters] = getattr(self._baselines, f"{kind}s")
         zeroed = self._zero(kind, numbers)
-        return {number: values for number, values in zeroed.items() if any(values) and values != known.get(number)}
+        return {number: values for number, values in zeroed.items() if values != known.get(number)}
 
     def _zero(self, kind: str, numbers: list[int]) -> dict[int, disk.Counters]:
         chosen = r.numbers(numbers)
@@ -271,6 +285,20 @@ class Engine:
 
     def _snapshot(self, state: State) -> None:
         self._store.snapshot(state, self._baselines, self.layout.last_weights)
+
+
+@contextlib.contextmanager
+def _no_collection(changes: int) -> Iterator[None]:
+    """Keep the cycle collector from going through a large change again and again while it is being made."""
+    if changes < _MANY or not gc.isenabled():
+        yield
+        return
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
+        gc.freeze()
 
 
 def differing(have: State, want: State) -> list[ServiceKey]:

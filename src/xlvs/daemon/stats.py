@@ -38,11 +38,13 @@ class Counters:
         self._last[: len(raw)] = raw
 
     def zero(self, numbers: npt.NDArray[np.uint32], raw: Array) -> dict[int, tuple[int, ...]]:
-        """Let *numbers* count from *raw* on, their counters now, one row each; return these as their baselines."""
+        """Let *numbers* count from *raw* on, their counters now, one row each; return the baselines that are not zero."""
         self._base[numbers] = raw
         self._last[numbers] = raw
         self._estimate[numbers] = 0
-        return {number: tuple(values) for number, values in zip(numbers.tolist(), raw.tolist(), strict=True)}
+        counted = raw.any(axis=1)
+        rows = zip(numbers[counted].tolist(), raw[counted].tolist(), strict=True)
+        return {number: tuple(values) for number, values in rows}
 
     def set_baseline(self, number: int, baseline: npt.ArrayLike) -> None:
         """Restore a baseline."""

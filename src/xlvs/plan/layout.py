@@ -6,7 +6,7 @@ Pure.  A layout read back from the maps equals the one that was kept (tested).
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -73,7 +73,7 @@ class Change:
     numbers: Array
     rows: Array
     retired: dict[ServerId, int]
-    addresses: dict[Address, int]
+    addresses: dict[bytes, int]
     nat_puts: dict[bytes, int]
     nat_drops: list[bytes]
     last_weights: dict[ServerId, int]
@@ -89,18 +89,18 @@ class Layout:
         """Server rows by number; of protocol 0 where there is none."""
         self.retired: dict[ServerId, int] = {}
         """Servers that no service has any more, kept for their flows."""
-        self.addresses: dict[Address, int] = {}
+        self.addresses: dict[bytes, int] = {}
+        """The flags of each address."""
         self.nat_servers: dict[bytes, int] = {}
         self.last_weights: dict[ServerId, int] = {}
         """Of drained servers: what they weighed before."""
-        self.stale: set[Address] = set()
+        self.stale: set[bytes] = set()
         """Addresses that may have flags which nothing needs any more."""
         self.free_ids = Numbers(limits.services, "virtual services")
         self.free_numbers = Numbers(limits.servers, "real servers")
         self.free_blocks = Blocks(limits.blocks)
         self._retired_ids: dict[ServiceKey, int] = {}
         self._id_uses: Counter[int] = Counter()
-        self._uses: dict[int, Counter[Address]] = {flag: Counter() for flag in (r.VIP, r.SERVER, r.DIRECTOR)}
 
     @classmethod
     def read(
@@ -108,7 +108,7 @@ class Layout:
         limits: Limits,
         rows: Array,
         services: Mapping[ServiceKey, Placed],
-        addresses: Mapping[Address, int],
+        addresses: Mapping[bytes, int],
         nat_servers: Mapping[bytes, int],
     ) -> Layout:
         """Build the layout of maps with this content; *rows* from number 0 on."""
@@ -140,9 +140,19 @@ class Layout:
         """Return the numbers that no service refers to: deleted, and free once their flows are gone."""
         return set(self.retired.values())
 
-    def needed(self, address: Address) -> int:
-        """Return the flags that services and server rows need *address* to have."""
-        return sum(flag for flag, uses in self._uses.items() if uses.get(address))
+    def needed(self, addresses: Collection[bytes]) -> dict[bytes, int]:
+        """Return the flags that services and server rows need *addresses* to have."""
+        rows = self.rows[: self.free_numbers.end]
+        if len(addresses) <= r.FEW:
+            rows = rows[np.logical_or.reduce([r.among(rows, name, addresses) for name in ("addr", "src", "virt")])]
+        rows = rows[rows["proto"] != 0]
+        nat = rows["fwd"] == r.NAT
+        users = (
+            ({*r.as_bytes(rows["virt"]), *(key.address for key in self.services)}, r.VIP),
+            (set(r.as_bytes(rows["addr"][nat])), r.SERVER),
+            (set(r.as_bytes(rows["src"][~nat])), r.DIRECTOR),
+        )
+        return {address: sum(flag for known, flag in users if address in known) for address in addresses}
 
     def server(self, number: int) -> tuple[Address, int] | None:
         """Return address and port of the server *number*, None if there is none."""
@@ -193,33 +203,16 @@ class Layout:
             self._release_id(key, old.id)
 
     def _replace_rows(self, numbers: Array, rows: Array) -> None:
-        self._count(self.rows[numbers], -1)
+        old = self.rows[numbers]
+        old = old[old["proto"] != 0]
+        for name in ("addr", "src", "virt"):
+            self.stale.update(r.as_bytes(old[name]))
         self.rows[numbers] = rows
-        self._count(rows, 1)
         self.free_numbers.take(numbers.tolist())
-
-    def _count(self, rows: Array, by: int) -> None:
-        """Count the addresses that must reach the walk while these rows exist."""
-        rows = rows[rows["proto"] != 0]
-        nat = rows["fwd"] == r.NAT
-        self._count_uses(r.SERVER, rows["addr"][nat].tolist(), by)
-        self._count_uses(r.DIRECTOR, [src for src in rows["src"][~nat].tolist() if src != r.NO_ADDRESS], by)
-
-    def _count_uses(self, flag: int, found: list[Address], by: int) -> None:
-        uses = self._uses[flag]
-        if by > 0:
-            uses.update(found)
-            return
-        uses.subtract(found)
-        for address in found:
-            if not uses.get(address, 1):
-                del uses[address]
-                self.stale.add(address)
 
     def _use_id(self, key: ServiceKey, number: int) -> None:
         if not self._id_uses[number]:
             self.free_ids.take([number])
-            self._count_uses(r.VIP, [key.address], 1)
         self._id_uses[number] += 1
         self._retired_ids.pop(key, None)
 
@@ -228,7 +221,6 @@ class Layout:
             self._retired_ids[key] = number
         if not self._id_uses[number]:
             self.free_ids.take([number])
-            self._count_uses(r.VIP, [key.address], 1)
         self._id_uses[number] += 1
 
     def _release_id(self, key: ServiceKey, number: int) -> None:
@@ -237,7 +229,7 @@ class Layout:
             del self._id_uses[number]
             self._retired_ids.pop(key, None)
             self.free_ids.give([number])
-            self._count_uses(r.VIP, [key.address], -1)
+            self.stale.add(key.address)
 
 
 def _ids_of(rows: Array, numbers: list[int]) -> dict[ServerId, int]:

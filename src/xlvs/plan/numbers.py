@@ -37,8 +37,11 @@ class Numbers:
             )
         return fresh
 
-    def take(self, numbers: Iterable[int]) -> None:
+    def take(self, numbers: Sequence[int]) -> None:
         """Mark *numbers* as used; taking one twice is harmless."""
+        if numbers and numbers[0] == self._next and numbers[-1] - numbers[0] + 1 == len(numbers) == len(set(numbers)):
+            self._next += len(numbers)
+            return
         for number in numbers:
             if number == self._next:
                 self._next += 1

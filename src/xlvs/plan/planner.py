@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import chain
+from itertools import chain, islice
 
 import numpy as np
 
@@ -34,6 +34,7 @@ ReadState = Callable[[int], tuple[int, int]]
 """Reads a scheduler's word, (position, current weight), at an index of ``sched_state``."""
 
 _ABSENT = np.zeros((), abi.SERVICE).tobytes()
+_SCHEDULERS = {member.label: int(member) for member in abi.Sched}
 
 
 @dataclass(slots=True)
@@ -101,15 +102,15 @@ def plan(layout: Layout, wants: Wants, sources: Sources, epoch: int) -> Plan:
     numbers, rows, old = numbers[differs], rows[differs], old[differs]
     fresh = old["proto"] == 0
     last = _last_weights(layout, edits)
-    change = Change({edit.key: _placed(edit) for edit in edits}, numbers, rows, _retired(edits), {}, {}, [], last)
+    change = Change(_placed(edits), numbers, rows, _retired(edits), {}, {}, [], last)
     pending = _pending_lives(rows, old, epoch)
-    change.addresses = _addresses(layout, edits, rows)
+    change.addresses = upkeep.flags_of(layout, rows, [edit.key.address for edit in edits if edit.want])
     change.nat_puts, change.nat_drops = upkeep.nat_changes(layout, numbers, rows, old)
     values = _versions(edits, change, epoch)
     prepare = [
         *puts.put_addresses(change.addresses),
         *puts.put_servers(numbers, pending),
-        *puts.put_slots(edits),
+        *_put_slots(edits),
         *_put_tables(layout, edits, last),
         *_put_services(edits, values),
     ]
@@ -163,7 +164,10 @@ def _allocate(layout: Layout, edits: Sequence[_Edit]) -> None:
         mine = layout.service_id(edit.key)
         edit.id = next(fresh_ids) if mine is None else mine
         edit.block = block
-        edit.numbers = tuple(numbers[s.key] if s.key in numbers else next(fresh) for s in edit.servers)
+        if numbers:
+            edit.numbers = tuple(numbers[s.key] if s.key in numbers else next(fresh) for s in edit.servers)
+        else:
+            edit.numbers = tuple(islice(fresh, len(edit.servers)))
     for edit in edits:
         if edit.have:
             edit.id = edit.have.id
@@ -194,7 +198,7 @@ def _server_rows(layout: Layout, edits: Sequence[_Edit], sources: Sources) -> tu
     rows = np.zeros(len(servers), abi.SERVER)
     if servers:
         rows["addr"] = r.addresses([s.address for s in servers])
-        rows["src"] = r.addresses([sources.get(s.address) or r.NO_ADDRESS for s in servers])
+        rows["src"] = _sources(servers, sources)
         rows["port"] = [s.port for s in servers]
         rows["fwd"] = [r.FORWARD_NUMBERS[s.forward] for s in servers]
         keys = np.repeat(r.service_keys([edit.key for edit in edits]), counts)
@@ -212,6 +216,14 @@ def _server_rows(layout: Layout, edits: Sequence[_Edit], sources: Sources) -> tu
     last = layout.rows[dropped]
     last["life"] = 0
     return r.numbers([*numbers, *dropped]), np.concatenate([rows, last])
+
+
+def _sources(servers: Sequence[Server], sources: Sources) -> Array:
+    """Return the director's address towards each server; mostly it is one for all."""
+    different = set(sources.values())
+    if len(different) == 1:
+        return r.addresses([different.pop() or r.NO_ADDRESS])
+    return r.addresses([sources.get(s.address) or r.NO_ADDRESS for s in servers])
 
 
 def _pending_lives(rows: Array, old: Array, epoch: int) -> Array:
@@ -244,20 +256,24 @@ def _last_weights(layout: Layout, edits: Sequence[_Edit]) -> dict[ServerId, int]
     return found
 
 
-def _placed(edit: _Edit) -> Placed | None:
-    want = edit.want
-    if want is None:
-        return None
-    member = sched.get(want.scheduler)
-    top, gcd = member.parameters([s.weight for s in want.servers])
-    value = np.array(
-        (
-            *(edit.index, edit.block, len(edit.numbers), member.TABLE_SIZE, top, gcd),
-            *(abi.Sched[want.scheduler.upper()], r.flag_bits(want.flags), 1, 0),
-        ),
-        abi.SERVICE,
-    )
-    return Placed(want, edit.id, edit.half, edit.block, edit.numbers, value.tobytes())
+def _placed(edits: Sequence[_Edit]) -> dict[ServiceKey, Placed | None]:
+    """Return where each service will be."""
+    wanted = [(edit, edit.want, sched.get(edit.want.scheduler)) for edit in edits if edit.want]
+    values = np.zeros(len(wanted), abi.SERVICE)
+    values["index"] = [edit.index for edit, _, _ in wanted]
+    values["block"] = [edit.block for edit, _, _ in wanted]
+    values["n"] = [len(edit.numbers) for edit, _, _ in wanted]
+    values["table_size"] = [member.TABLE_SIZE for _, _, member in wanted]
+    parameters = [member.parameters([s.weight for s in want.servers]) for _, want, member in wanted]
+    values["max_weight"] = [found.max_weight for found in parameters]
+    values["gcd"] = [found.gcd for found in parameters]
+    values["sched"] = [_SCHEDULERS[want.scheduler] for _, want, _ in wanted]
+    values["sched_flags"] = [r.flag_bits(want.flags) for _, want, _ in wanted]
+    values["present"] = 1
+    found: dict[ServiceKey, Placed | None] = {edit.key: None for edit in edits}
+    for (edit, want, _), value in zip(wanted, r.as_bytes(values), strict=True):
+        found[edit.key] = Placed(want, edit.id, edit.half, edit.block, edit.numbers, value)
+    return found
 
 
 def _versions(edits: Sequence[_Edit], change: Change, epoch: int) -> Array:
@@ -298,6 +314,28 @@ def _put_services(edits: Sequence[_Edit], values: Array) -> list[w.Write]:
     return [w.Put("services", r.service_keys([edit.key for edit in edits]), values)] if edits else []
 
 
+def _put_slots(edits: Sequence[_Edit]) -> list[w.Write]:
+    wanted = [edit for edit in edits if edit.want]
+    numbers = np.fromiter(chain.from_iterable(edit.numbers for edit in wanted), np.uint32)
+    servers = list(chain.from_iterable(edit.servers for edit in wanted))
+    forwards = np.array([r.FORWARD_NUMBERS[s.forward] for s in servers], np.uint32)
+    return puts.put_slots(
+        [edit.block for edit in wanted],
+        [len(edit.numbers) for edit in wanted],
+        numbers | forwards << np.uint32(abi.CHOICE_FWD_SHIFT),
+        [s.weight for s in servers],
+    )
+
+
+def _choices(edit: _Edit) -> list[int]:
+    """Return what leads to each server of the service, oldest first: its number, with its forwarding method above."""
+    forwards = r.FORWARD_NUMBERS
+    return [
+        number | forwards[server.forward] << abi.CHOICE_FWD_SHIFT
+        for number, server in zip(edit.numbers, edit.servers, strict=True)
+    ]
+
+
 def _put_tables(layout: Layout, edits: Sequence[_Edit], last: Mapping[ServerId, int]) -> list[w.Write]:
     tables = []
     for edit in edits:
@@ -312,23 +350,18 @@ def _put_tables(layout: Layout, edits: Sequence[_Edit], last: Mapping[ServerId, 
 def _entries(layout: Layout, edit: _Edit, last: Mapping[ServerId, int]) -> list[sched.Entry]:
     """Return the servers as tables are made from them, newest first; drained ones are marked."""
     found = []
-    for choice, s in zip(reversed(puts.choices(edit)), reversed(edit.servers), strict=True):
+    for choice, s in zip(reversed(_choices(edit)), reversed(edit.servers), strict=True):
         server = (edit.key, *s.key)
         weight = s.weight or last.get(server) or layout.last_weights.get(server, 0)
         found.append(sched.Entry(choice if s.weight else choice | abi.DRAINED, s.address, s.port, s.weight, weight))
     return found
 
 
-def _addresses(layout: Layout, edits: Sequence[_Edit], rows: Array) -> dict[Address, int]:
-    """Return the addresses that need more flags.  None is taken away here: flows may need it (see `plan_addresses`)."""
-    return upkeep.flags_of(layout, rows, {edit.key.address: r.VIP for edit in edits if edit.want})
-
-
 def _carried(edit: _Edit, read_state: ReadState) -> tuple[int, int]:
     """Return the scheduler state to start with: the present one, brought along to the new order."""
     assert edit.want
     member = sched.get(edit.want.scheduler)
-    new = [(n, s.weight) for n, s in zip(edit.numbers, edit.servers, strict=True)][::-1]
     if edit.have is None or edit.have.service.scheduler != edit.want.scheduler:
-        return member.start([weight for _, weight in new])
+        return member.start([s.weight for s in reversed(edit.servers)])
+    new = [(n, s.weight) for n, s in zip(edit.numbers, edit.servers, strict=True)][::-1]
     return member.carry(sched.State(*read_state(edit.have.index)), edit.have.slots, new)

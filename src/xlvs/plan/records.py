@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import numpy as np
@@ -24,6 +24,9 @@ NAT = int(abi.Fwd.NAT)
 
 LIVE = abi.LIFE_LIVE
 NO_ADDRESS = bytes(16)
+
+FEW = 64
+"""So many addresses are looked for one by one."""
 
 EPOCHS = (1 << 31) - 1
 """Epochs are 1..EPOCHS: 31 bits, as many as a server's row has room for."""
@@ -84,7 +87,13 @@ def nat_keys(rows: Array) -> Array:
     return keys
 
 
+def among(rows: Array, name: str, addresses: Collection[bytes]) -> npt.NDArray[np.bool_]:
+    """Say of each record whether the second half of its address *name* is that of one of a few *addresses*."""
+    at = rows.dtype.fields[name][1] // 8 + 1  # type: ignore[index]
+    return np.isin(as_words(rows)[:, at], [int.from_bytes(address[8:], "little") for address in addresses])
+
+
 def as_bytes(records: Array) -> list[bytes]:
     """Return each record as bytes, to be a dictionary's key."""
-    found: list[bytes] = np.ascontiguousarray(records).view((np.void, records.dtype.itemsize)).tolist()
-    return found
+    size, packed = records.dtype.itemsize, np.ascontiguousarray(records).tobytes()
+    return [packed[i : i + size] for i in range(0, len(packed), size)]

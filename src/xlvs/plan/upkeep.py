@@ -6,7 +6,8 @@ any time; what they do is noted in the layout at once.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
+from itertools import islice
 
 import numpy as np
 
@@ -18,13 +19,16 @@ from xlvs.plan import writes as w
 from xlvs.plan.layout import Change, Layout, ServerId
 from xlvs.plan.records import Array
 
+GARBAGE = 10_000
+"""How many numbers are given back at a time: what takes a tenth of a second must not be done at once for a million."""
+
 Sources = Mapping[Address, Address | None]
 """The director's own address towards each real server."""
 
 
-def plan_garbage(layout: Layout, busy: Collection[int]) -> tuple[list[w.Write], list[ServerId]]:
-    """Return the writes that give back the rows of retired servers that are not *busy* with flows, and which."""
-    servers = [server for server, number in layout.retired.items() if number not in busy]
+def plan_garbage(layout: Layout, busy: Collection[int], limit: int = GARBAGE) -> tuple[list[w.Write], list[ServerId]]:
+    """Return the writes that give back the rows of *limit* retired servers without flows (not *busy*), and which."""
+    servers = list(islice((server for server, number in layout.retired.items() if number not in busy), limit))
     numbers = r.numbers([layout.retired[server] for server in servers])
     old = layout.rows[numbers]
     nat, drops = nat_changes(layout, numbers, np.zeros(len(numbers), abi.SERVER), old)
@@ -44,21 +48,19 @@ def plan_addresses(layout: Layout, busy: Collection[int]) -> list[w.Write]:
     A flag that no row asks for is kept while flows may need it: those of a
     server whose forwarding method was changed go on as they began.
     """
-    writes: list[w.Write] = []
-    for address in list(layout.stale):
-        present, needed = layout.addresses.get(address, 0), layout.needed(address)
-        flags = needed | (present & _busy_flags(layout, address, busy))
-        if flags == needed:
+    needed = layout.needed(layout.stale)
+    changed, drops = {}, []
+    for address, need in needed.items():
+        present = layout.addresses.get(address, 0)
+        flags = need | (present & _busy_flags(layout, address, busy)) if busy and need != present else need
+        if flags == need:
             layout.stale.discard(address)
-        if flags == present:
-            continue
-        if flags:
-            layout.addresses[address] = flags
-            writes += puts.put_addresses({address: flags})
-        else:
-            layout.addresses.pop(address, None)
-            writes.append(w.Drop("addrs", r.addresses([address])))
-    return writes
+        if flags and flags != present:
+            changed[address] = layout.addresses[address] = flags
+        elif present and not flags:
+            del layout.addresses[address]
+            drops.append(address)
+    return [*puts.put_addresses(changed), *([w.Drop("addrs", r.addresses(drops))] if drops else [])]
 
 
 def plan_sources(layout: Layout, sources: Sources) -> list[w.Write]:
@@ -66,44 +68,46 @@ def plan_sources(layout: Layout, sources: Sources) -> list[w.Write]:
     used = np.flatnonzero(layout.rows["proto"])
     old = layout.rows[used]
     rows = old.copy()
-    wanted = [sources.get(address) for address in old["addr"].tolist()]
+    wanted = [sources.get(Address(address)) for address in r.as_bytes(old["addr"])]
     rows["src"] = r.addresses([src or r.NO_ADDRESS for src in wanted])
     differs = rows["src"] != old["src"]
     numbers, rows = used[differs].astype(np.uint32), rows[differs]
-    flags = flags_of(layout, rows, {})
+    flags = flags_of(layout, rows)
     layout.accept(Change({}, numbers, rows, {}, flags, {}, [], {}))
     return [*puts.put_addresses(flags), *puts.put_servers(numbers, rows)]
 
 
 def claim(layout: Layout, addresses: Collection[Address]) -> list[w.Write]:
     """Return the writes that make *addresses* virtual ones, and note them."""
-    flags = {address: layout.addresses.get(address, 0) | r.VIP for address in addresses}
+    flags: dict[bytes, int] = {address: layout.addresses.get(address, 0) | r.VIP for address in addresses}
     layout.addresses.update(flags)
     layout.stale.update(addresses)
     return puts.put_addresses(flags)
 
 
-def flags_of(layout: Layout, rows: Array, found: dict[Address, int]) -> dict[Address, int]:
-    """Return the flags of addresses that lack some which *rows*, or what is in *found*, need."""
+def flags_of(layout: Layout, rows: Array, virtual: Iterable[bytes] = ()) -> dict[bytes, int]:
+    """Return the flags of addresses that lack some which *rows*, or *virtual* addresses, need."""
     present = layout.addresses
     nat = rows["fwd"] == r.NAT
-    for addresses, flag in ((rows["addr"][nat].tolist(), r.SERVER), (rows["src"][~nat].tolist(), r.DIRECTOR)):
+    found: dict[bytes, int] = {}
+    for addresses, flag in (
+        (set(virtual), r.VIP),
+        (set(r.as_bytes(rows["addr"][nat])), r.SERVER),
+        (set(r.as_bytes(rows["src"][~nat])) - {r.NO_ADDRESS}, r.DIRECTOR),
+    ):
         for address in addresses:
-            if not present.get(address, 0) & flag and address != r.NO_ADDRESS:
-                found[address] = found.get(address, 0) | flag
-    return {
-        Address(address): flags | present.get(Address(address), 0)
-        for address, flags in found.items()
-        if flags & ~present.get(Address(address), 0)
-    }
+            flags = present.get(address, 0)
+            if not flags & flag:
+                found[address] = found.get(address, flags) | flag
+    return found
 
 
 def nat_changes(layout: Layout, numbers: Array, rows: Array, old: Array) -> tuple[dict[bytes, int], list[bytes]]:
     """Return the puts and drops of nat servers that go with *rows* taking the place of *old*."""
     is_nat = (rows["fwd"] == r.NAT) & (rows["life"] != 0) & (rows["proto"] != 0)
     mine = dict(zip(r.as_bytes(r.nat_keys(rows[is_nat])), numbers[is_nat].tolist(), strict=True))
-    added = {key: number for key, number in mine.items() if layout.nat_servers.get(key) is None}
-    changed = {key: number for key, number in mine.items() if key not in added}
+    have = layout.nat_servers
+    added = {key: number for key, number in mine.items() if key not in have} if have else mine
     was_nat = (old["fwd"] == r.NAT) & (old["proto"] != 0) & ~is_nat
     lost = [
         key
@@ -112,21 +116,24 @@ def nat_changes(layout: Layout, numbers: Array, rows: Array, old: Array) -> tupl
     ]
     if not lost:
         return added, []
-    others = _other_nat_servers(layout, numbers)
-    added.update({key: changed.get(key) or others[key] for key in lost if key in changed or key in others})
+    others = _other_nat_servers(layout, numbers, lost)
+    others |= {key: mine[key] for key in lost if key in mine}
+    added |= {key: others[key] for key in lost if key in others}
     return added, [key for key in lost if key not in added]
 
 
-def _other_nat_servers(layout: Layout, numbers: Array) -> dict[bytes, int]:
-    """Return the live nat servers that are not among *numbers*."""
+def _other_nat_servers(layout: Layout, numbers: Array, keys: list[bytes]) -> dict[bytes, int]:
+    """Return the live nat servers that are not among *numbers*; of few *keys* only those with their addresses."""
     rows = layout.rows
     nat = (rows["fwd"] == r.NAT) & (rows["life"] != 0) & (rows["proto"] != 0)
     nat[numbers] = False
+    if len(keys) <= r.FEW:
+        nat &= r.among(rows, "addr", [key[:16] for key in keys])
     found = np.flatnonzero(nat)
     return dict(zip(r.as_bytes(r.nat_keys(rows[found])), found.tolist(), strict=True))
 
 
-def _busy_flags(layout: Layout, address: Address, busy: Collection[int]) -> int:
+def _busy_flags(layout: Layout, address: bytes, busy: Collection[int]) -> int:
     """Return the flags of *address* that flows of *busy* servers may need although no row says so."""
     rows = layout.rows[list(busy)]
     rows = rows[rows["proto"] != 0]

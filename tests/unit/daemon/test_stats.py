@@ -15,7 +15,7 @@ def raw(*conns: int) -> np.ndarray:
 def test_a_zeroed_number_counts_from_there() -> None:
     """Only what came after zeroing is shown, and only of the number that was zeroed."""
     counters = Counters(4)
-    counters.zero(0, raw(7)[0])
+    assert counters.zero(np.array([0, 1], np.uint32), raw(7, 0)) == {0: (7, 0, 0, 7000, 0)}
     assert counters.counts(raw(9, 5)) == [[2, 0, 0, 2000, 0], [5, 0, 0, 5000, 0]]
 
 
