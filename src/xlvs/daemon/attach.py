@@ -26,7 +26,10 @@ _SUFFIX = {Hook.XDP: "-xdp", Hook.INGRESS: "-tc", Hook.EGRESS: "-tc"}
 
 
 class Attachments:
-    """*directory* holds the pinned links, *programs* the descriptors of the programs by name."""
+    """*directory* holds the pinned links, *programs* the descriptors of the programs by name.
+
+    *wish* is what the operator said; it may be replaced before a `sync`.
+    """
 
     def __init__(
         self, directory: Path, programs: Mapping[str, int], kernel: Kernel, netlink: Netlink, wish: Wish
@@ -35,7 +38,7 @@ class Attachments:
         self._programs = programs
         self._kernel = kernel
         self._netlink = netlink
-        self._wish = wish
+        self.wish = wish
         self._links: dict[int, Link] = {}
         self._wanted: dict[int, Choice] = {}
         self._choices: dict[int, Choice] = {}
@@ -58,7 +61,7 @@ class Attachments:
     def sync(self) -> None:
         """Bring hooks and map in line with the interfaces there are now."""
         links = self._netlink.links()
-        wanted = choose(links, self._wish)
+        wanted = choose(links, self.wish)
         for index in self._links.keys() - links.keys():
             self._gone(index)
         for index, link in links.items():

@@ -75,3 +75,8 @@ class Paths:
     def sysctls(self) -> Path:
         """The values that sysctls had before xlvs set them."""
         return self.state_dir / "sysctls.json"
+
+    @property
+    def vips(self) -> Path:
+        """The virtual addresses that xlvs added to interfaces itself."""
+        return self.state_dir / "vips.json"

@@ -38,7 +38,7 @@ class Counters:
         self._last[: len(raw)] = raw
 
     def zero(self, numbers: npt.NDArray[np.uint32], raw: Array) -> dict[int, tuple[int, ...]]:
-        """Let *numbers* count from *raw* on, their counters now, one row each; return the baselines that are not zero."""
+        """Let *numbers* count from *raw* on, their counters now, a row each; return the baselines that are not zero."""
         self._base[numbers] = raw
         self._last[numbers] = raw
         self._estimate[numbers] = 0

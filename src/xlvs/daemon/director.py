@@ -1,0 +1,267 @@
+"""One running instance: the engine and everything around it, on one asyncio loop.
+
+Wires the parts together and decides nothing else: what clients and the
+configuration file ask for goes to the engine, what the kernel tells to whom it
+concerns, and a failure to the log.  Implements what the API needs of a daemon
+(`xlvs.daemon.api.Director`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import xlvs
+from xlvs.config import Change, differences
+from xlvs.daemon import configuration, systemd
+from xlvs.daemon.attach import Attachments
+from xlvs.daemon.engine import Engine
+from xlvs.daemon.host import advice, sysctls
+from xlvs.daemon.host.interfaces import Wish
+from xlvs.daemon.host.netlink import Monitor, Netlink
+from xlvs.daemon.host.routes import Routes
+from xlvs.daemon.host.vips import Vips
+from xlvs.daemon.kernel import Kernel
+from xlvs.daemon.log import log
+from xlvs.daemon.paths import Paths
+from xlvs.daemon.purge import purge
+from xlvs.daemon.server import Server
+from xlvs.daemon.stats import SAMPLE_S
+from xlvs.daemon.store import Store
+from xlvs.dataplane import Loaded
+from xlvs.dataplane import _abi as abi
+from xlvs.errors import HostError, InvalidError, XlvsError
+from xlvs.model import State
+
+ICMP_PER_SECOND = 1000
+ACCEPT_LOCAL = "net.ipv4.conf.lo.accept_local"
+COLLECT_S = 5
+PROBE_S = 20
+STOP_S = 0.05
+SETTLE_S = 0.1
+"""How long to wait for more news from the kernel before acting on the first."""
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What the command line says: interfaces, the configuration file, the network namespace (empty: the caller's)."""
+
+    wish: Wish
+    config: Path | None
+    netns: str
+
+
+class Daemon:
+    """Everything is made by the constructor, nothing is attached before `run`."""
+
+    def __init__(self, paths: Paths, options: Options, loaded: Loaded) -> None:
+        self._paths = paths
+        self._options = options
+        self._loaded = loaded
+        self._netlink = Netlink()
+        self._monitor = Monitor()
+        self._kernel = Kernel(loaded.maps)
+        routes = Routes(self._netlink, lambda address: self.engine.is_virtual(address))
+        self.engine = Engine(self._kernel, Store(paths), routes)
+        programs = {name: program.fd for name, program in loaded.programs.items()}
+        self._attachments = Attachments(paths.links, programs, self._kernel, self._netlink, options.wish)
+        self._vips = Vips(self._netlink, paths.vips)
+        self._server = Server(paths.socket, self)
+        self._stopping = asyncio.Event()
+        self._pending: set[Callable[[], None]] = set()
+        self._pause_s = SETTLE_S
+        self._warned: set[str] = set()
+        self._refused = ""
+        """Why the configuration file is not in force."""
+
+    async def run(self) -> None:
+        """Work until a signal or a client says stop."""
+        adopted = bool(self._loaded.adopted)
+        if adopted and self._kernel.pinned_abi() not in (0, abi.ABI):
+            raise HostError(
+                f"the pinned maps are of another xlvs (ABI {self._kernel.pinned_abi()}, not {abi.ABI}): "
+                f"run `xlvs stop --instance {self._paths.name} --purge`, which ends its flows, and start again"
+            )
+        self._kernel.renew_hints()
+        self.engine.start(adopted=adopted)
+        self._begin_with_file()
+        # Services come first: a packet that a hook takes must find them, and each is whole when it appears.
+        self._kernel.configure(self.engine.state.timeouts, self._netlink.loopback(), ICMP_PER_SECOND)
+        self._loaded.programs["xlvs_sweep"].test_run(bytes(64))
+        self._attachments.wish = self._wish()
+        self._attachments.start()
+        self.changed()
+        await self._server.start()
+        log("ready", instance=self._paths.name, socket=self._paths.socket, adopted=adopted)
+        systemd.notify("READY=1", f"STATUS={self._summary()}")
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._stopping.set)
+        loop.add_signal_handler(signal.SIGHUP, lambda: _guarded(self.reload))
+        loop.add_reader(self._monitor.fileno(), self._heard)
+        tasks = [
+            loop.create_task(self._every(SAMPLE_S, self.engine.sample)),
+            loop.create_task(self._every(COLLECT_S, lambda elapsed: self.engine.collect())),
+            loop.create_task(self._every(PROBE_S, lambda elapsed: self._tend())),
+        ]
+        await self._stopping.wait()
+        systemd.notify("STOPPING=1")
+        for task in tasks:
+            task.cancel()
+        await self._server.stop()
+        log("stopped", instance=self._paths.name)
+
+    def reload(self) -> None:
+        """Read the configuration file again and put it in force; raises `XlvsError`, and then all stays as it was."""
+        if self._options.config is None:
+            raise InvalidError("this daemon has no configuration file to read again; start it with --config FILE")
+        systemd.notify("RELOADING=1", f"MONOTONIC_USEC={time.monotonic_ns() // 1000}")
+        try:
+            self._take_file(self._options.config)
+        except XlvsError as err:
+            self._refused = f"{self._options.config} is not in force: {str(err).splitlines()[0]}"
+            raise
+        finally:
+            systemd.notify("READY=1", f"STATUS={self._summary()}")
+
+    def changed(self) -> None:
+        """Do what follows a change of the state."""
+        state = self.engine.state
+        if state.services:
+            _guarded(self._allow_local_clients)
+        if self._attachments.wish != self._wish():
+            self._attachments.wish = self._wish()
+            _guarded(self._attachments.sync)
+        _guarded(partial(self._vips.want, configuration.vips(state)))
+        self._soon(self._advise)
+
+    def stop(self, *, purge: bool) -> None:
+        """End once the answer to this request is on its way; with *purge* remove every trace first."""
+        if purge:
+            self._purge()
+        asyncio.get_running_loop().call_later(STOP_S, self._stopping.set)
+
+    def facts(self) -> dict[str, Any]:
+        """Return what there is to say of this process."""
+        return {
+            "instance": self._paths.name,
+            "pid": os.getpid(),
+            "version": xlvs.__version__,
+            "netns": self._options.netns,
+            "abi": abi.ABI,
+            "config": str(self._options.config or ""),
+        }
+
+    def interfaces(self) -> list[dict[str, Any]]:
+        """Return name, hook and why of each interface."""
+        return self._attachments.rows()
+
+    def warnings(self) -> list[str]:
+        """Return what keeps the director from working as configured."""
+        found = advice.warnings(self.engine.state, self.engine.routes, self._attachments.names(), sysctls.read)
+        return [*([self._refused] if self._refused else []), *self._vips.warnings(), *found]
+
+    def _begin_with_file(self) -> None:
+        """Put the file in force; over services that are in force already, one that is wrong is only a warning."""
+        if self._options.config is None:
+            return
+        try:
+            self._take_file(self._options.config)
+        except XlvsError as err:
+            if not self.engine.state.services:
+                raise
+            self._refused = f"{self._options.config} is not in force: {str(err).splitlines()[0]}"
+            log("the configuration that was in force stays", why=err)
+
+    def _take_file(self, path: Path) -> None:
+        owner, have = configuration.owner_of(path), self.engine.state
+        new = configuration.read(path, have)
+        self._refused = ""
+        if new == have:
+            log("configuration read, nothing to change", file=path, generation=have.generation)
+            return
+        self.engine.apply(new)
+        log("configuration put in force", file=path, generation=self.engine.state.generation)
+        self._server.publish(Change(self.engine.state.generation, owner, differences(have, new)))
+        self.changed()
+
+    def _wish(self) -> Wish:
+        return configuration.wish(self.engine.state, self._options.wish)
+
+    def _summary(self) -> str:
+        state: State = self.engine.state
+        return f"{len(state.services)} virtual services, generation {state.generation}"
+
+    def _purge(self) -> None:
+        self._vips.purge()
+        self._attachments.detach_all()
+        purge(self._paths)
+        self._paths.lock.unlink(missing_ok=True)
+        log("purged", instance=self._paths.name)
+
+    def _allow_local_clients(self) -> None:
+        """Let replies to clients on this host come from the virtual address, which is the host's own."""
+        if sysctls.set_once(ACCEPT_LOCAL, "1", self._paths.sysctls):
+            log("sysctl set for clients on this host", name=ACCEPT_LOCAL, value=1)
+
+    def _advise(self) -> None:
+        """Log the warnings that are new."""
+        found = self.warnings()
+        for warning in found:
+            if warning not in self._warned:
+                log("warning", why=warning)
+        self._warned = set(found)
+
+    def _heard(self) -> None:
+        if self._monitor.drain():
+            self._kernel.forget_hops()
+            self._soon(self._react)
+
+    def _react(self) -> None:
+        self._attachments.sync()
+        self._vips.sync()
+        self.engine.refresh()
+        self._advise()
+
+    def _tend(self) -> None:
+        """Keep neighbours fresh, and notice what the kernel does not tell: a veth's peer that now takes redirects."""
+        self._attachments.sync()
+        self.engine.probe()
+
+    def _soon(self, act: Callable[[], None]) -> None:
+        """Do *act* once when the news has settled."""
+        if act not in self._pending:
+            self._pending.add(act)
+            asyncio.get_running_loop().call_later(self._pause_s, self._settled, act)
+
+    def _settled(self, act: Callable[[], None]) -> None:
+        self._pending.discard(act)
+        if self._stopping.is_set():
+            return
+        began = time.monotonic()
+        _guarded(act)
+        # A router whose routes never settle takes a tenth of our time, no more.
+        self._pause_s = max(SETTLE_S, 10 * (time.monotonic() - began))
+
+    async def _every(self, seconds: float, act: Callable[[float], None]) -> None:
+        last = time.monotonic()
+        while True:
+            await asyncio.sleep(seconds)
+            now = time.monotonic()
+            _guarded(partial(act, now - last))
+            last = now
+
+
+def _guarded(act: Callable[[], None]) -> None:
+    """Do *act*; a failure is logged, and the daemon goes on."""
+    try:
+        act()
+    except (XlvsError, OSError) as err:
+        log("failed", why=err)
