@@ -20,8 +20,9 @@ from typing import Any
 
 import numpy as np
 
-from xlvs.dataplane import Loader, Map, hint_bits, pack_addr
+from xlvs.dataplane import Loader, Map, hint_bits
 from xlvs.dataplane import _abi as abi
+from xlvs.model import Address
 
 CLONE_NEWNET = 0x40000000  # include/uapi/linux/sched.h
 TCP, SYN, ACK = 6, 0x02, 0x10
@@ -177,10 +178,13 @@ class Director:
             index = socket.if_nametoindex(name)
             own = {"ifindex": index, "flags": abi.IF_XMIT, "mac": list(bytes.fromhex(mac))}
             _put(maps["interfaces"], index % abi.MAX_INTERFACES, **own)
-        _put(maps["services"], (virt, VPORT, TCP, 0), n=SERVERS, max_weight=1, gcd=1, sched=abi.Sched.WLC)
+        service = _record(abi.SERVICE, n=SERVERS, max_weight=1, gcd=1, sched=abi.Sched.WLC, present=1)
+        _put(maps["services"], (virt, VPORT, TCP, 0), now=service)
         maps["addrs"].put(virt, abi.ADDR_VIP)
         self._hint(virt, abi.ADDR_VIP)
-        _put(maps["slots"], 0, slot=[(n, 1) if n < SERVERS else (0, 0) for n in range(abi.SLOTS_PER_BLOCK)])
+        choices = [n | method << abi.CHOICE_FWD_SHIFT for n in range(SERVERS)]
+        empty = [(0, 0)] * (abi.SLOTS_PER_BLOCK - SERVERS)
+        _put(maps["slots"], 0, slot=[*((choice, 1) for choice in choices), *empty])
         for number in range(SERVERS):
             own = {"addr": _packed(family.server, number), "src": _packed(family.source), "port": self._port}
             _put(
@@ -188,7 +192,7 @@ class Director:
                 number,
                 **own,
                 **{"virt": virt, "vport": VPORT, "proto": TCP},
-                **{"weight": 1, "fwd": method, "flags": abi.SERVER_LIVE},
+                **{"life": abi.LIFE_LIVE, "fwd": method},
             )
             if method == abi.Fwd.NAT:
                 maps["addrs"].put(own["addr"], abi.ADDR_SERVER)
@@ -305,14 +309,18 @@ def _context(case: Case, length: int) -> bytes:
 
 def _put(target: Map, key: Any, **fields: Any) -> None:
     """Write a value of which only *fields* are not zero."""
-    value = np.zeros((), target.value_dtype)
+    target.put(key, _record(target.value_dtype, **fields))
+
+
+def _record(dtype: np.dtype[Any], **fields: Any) -> Any:
+    value = np.zeros((), dtype)
     for name, field in fields.items():
         value[name] = field
-    target.put(key, value)
+    return value
 
 
 def _packed(address: str, number: int = 0) -> bytes:
-    return pack_addr(ipaddress.ip_address(address) + number)
+    return Address.parse(str(ipaddress.ip_address(address) + number))
 
 
 def _last_word(address: str) -> int:
