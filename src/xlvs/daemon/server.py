@@ -1,98 +1,114 @@
-"""The unix socket: one JSON object per line in, one per line out.
+"""The unix socket that the API is served on, by uvicorn within the daemon's own loop.
 
-Requests are answered in the order in which they are read.  A client can be
-broken, slow or gone: it gets an error, or loses its connection, and nobody
-else notices.  No traceback ever reaches a client.
+For root alone.  uvicorn handles no signals here and writes no log; whatever a
+client does, the others are answered.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 import os
+import socket
 import traceback
-from collections.abc import Awaitable, Callable
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
-from xlvs.daemon.log import log
-from xlvs.errors import InvalidError, XlvsError
+import uvicorn
+from litestar.types import ASGIApp, Receive, Scope, Send
 
-MAX_LINE = 1 << 20
-_WRITE_TIMEOUT_S = 30
+from xlvs.daemon import api
+from xlvs.daemon.api.connection import Patience, connection_class, hurried
 
-Answer = Callable[[dict[str, Any]], Awaitable[Any]]
+_BACKLOG = 512
+_GRACE_S = 1
 
 
 class Server:
-    """Listens on *path* and asks *answer* for the result of each request."""
+    """Serves a *director* on the socket *path*; *patience* is how long clients may take."""
 
-    def __init__(self, path: Path, answer: Answer) -> None:
+    def __init__(
+        self, path: Path, director: api.Director, *, patience: Patience | None = None, max_body: int = api.MAX_BODY
+    ) -> None:
+        patience = patience or Patience()
         self._path = path
-        self._answer = answer
-        self._server: asyncio.Server | None = None
-        self._clients: set[asyncio.StreamWriter] = set()
+        self._watchers = api.Watchers()
+        app = api.make(director, self._watchers, max_body=max_body)
+        config = uvicorn.Config(
+            _guarded(hurried(app, patience.body_s)),
+            interface="asgi3",
+            http=connection_class(patience),
+            ws="none",
+            lifespan="off",
+            log_config=None,
+            log_level="critical",
+            access_log=False,
+            server_header=False,
+            date_header=False,
+            proxy_headers=False,
+            timeout_keep_alive=patience.idle_s,  # type: ignore[arg-type]
+            timeout_graceful_shutdown=_GRACE_S,
+        )
+        self._uvicorn = _Uvicorn(config)
+        self._task: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
         """Begin to listen, readable and writable for root alone."""
         self._path.unlink(missing_ok=True)
+        listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         old = os.umask(0o177)
         try:
-            self._server = await asyncio.start_unix_server(self._serve, self._path, limit=MAX_LINE, backlog=128)
+            listener.bind(str(self._path))
         finally:
             os.umask(old)
+        listener.listen(_BACKLOG)
+        self._task = asyncio.create_task(self._uvicorn.serve(sockets=[listener]))
+        while not self._uvicorn.started:
+            if self._task.done():
+                await self._task
+            await asyncio.sleep(0)
 
     async def stop(self) -> None:
-        """Stop listening and hang up."""
-        if self._server:
-            self._server.close()
-        for writer in list(self._clients):
-            writer.close()
+        """Stop listening, give answers under way a second, and hang up."""
+        self._watchers.close()
         self._path.unlink(missing_ok=True)
+        self._uvicorn.over.set()
+        if self._task:
+            await self._task
+        for connection in list(self._uvicorn.server_state.connections):
+            connection.transport.abort()
+        await asyncio.gather(*self._uvicorn.server_state.tasks, return_exceptions=True)
 
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self._clients.add(writer)
-        try:
-            while await self._exchange(reader, writer):
-                pass
-        except (OSError, TimeoutError, asyncio.CancelledError):
-            writer.transport.abort()
-        finally:
-            self._clients.discard(writer)
-            with contextlib.suppress(OSError):
-                writer.close()
+    def publish(self, change: api.Change) -> None:
+        """Tell the watchers of a *change* that was not made through the API."""
+        api.publish(self._watchers, change)
 
-    async def _exchange(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
-        """Answer one request; return whether there may be more."""
-        try:
-            line = await reader.readline()
-            if not line.endswith(b"\n"):
-                return False
-            request = json.loads(line)
-            if not isinstance(request, dict):
-                raise ValueError("not an object")
-        except (ValueError, RecursionError) as err:  # too long a line is a ValueError as well
-            await self._send(writer, _failure(InvalidError(f"a request is one JSON object on one line, 1 MiB: {err}")))
-            return False
-        await self._send(writer, await self._result(request))
-        return True
 
-    async def _result(self, request: dict[str, Any]) -> dict[str, Any]:
+class _Uvicorn(uvicorn.Server):
+    """uvicorn without its signal handlers, which the daemon has, and without its ten wake-ups a second."""
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self.over = asyncio.Event()
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Capture none."""
+        yield
+
+    async def main_loop(self) -> None:
+        """Wait for the end."""
+        await self.on_tick(0)
+        await self.over.wait()
+
+
+def _guarded(app: ASGIApp) -> ASGIApp:
+    """Return *app*, whose failures in the midst of an answer are in our log, and not in uvicorn's."""
+
+    async def call(scope: Scope, receive: Receive, send: Send) -> None:
         try:
-            return {"ok": True, "result": await self._answer(request)}
-        except XlvsError as err:
-            return _failure(err)
-        except Exception as err:
+            await app(scope, receive, send)
+        except Exception:
             traceback.print_exc()
-            return _failure(XlvsError(f"the daemon failed over this request ({type(err).__name__}); see its log"))
 
-    async def _send(self, writer: asyncio.StreamWriter, reply: dict[str, Any]) -> None:
-        writer.write(json.dumps(reply, separators=(",", ":")).encode() + b"\n")
-        await asyncio.wait_for(writer.drain(), _WRITE_TIMEOUT_S)
-
-
-def _failure(err: XlvsError) -> dict[str, Any]:
-    if err.code != "invalid":
-        log("request refused", code=err.code, why=err)
-    return {"ok": False, "error": {"code": err.code, "message": str(err)}}
+    return call

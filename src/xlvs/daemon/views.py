@@ -1,73 +1,246 @@
-"""What clients are shown: services with their counters, flows, the director itself, as plain JSON values.
+"""What clients are shown: services with their counters, flows, the director itself, as values that become JSON.
 
-Reads, never writes.
+Reads, never writes.  A list of all services reads whole maps once and is built
+without a dictionary per row; one service reads its own numbers alone.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Iterable
+from typing import Any, Literal, Protocol
 
+import msgspec
 import numpy as np
+import numpy.typing as npt
+from msgspec import UNSET, UnsetType
 
-from xlvs.daemon.engine import Engine
-from xlvs.daemon.kernel import PROTOCOL_NAMES
-from xlvs.daemon.stats import named
+from xlvs.daemon.stats import Counters
 from xlvs.dataplane import _abi as abi
-from xlvs.dataplane import unpack_addr
-from xlvs.model import Service, ServiceKey
+from xlvs.model import Address, Server, Service, ServiceKey, State
 
-IPVS_VERSION = [1, 2, 1]
-IPVS_SIZE = 4096
-"""What ipvsadm prints about the IPVS it would be talking to."""
+Array = npt.NDArray[Any]
 
+Detail = Literal["all", "connections", "none"]
+"""How much is counted beside each service: everything, the servers' connections, nothing."""
+
+_PROTOCOLS = {6: "tcp", 17: "udp"}
 _STATES = {int(state): state.name for state in abi.FlowState}
 
 
-def services(engine: Engine, key: ServiceKey | None) -> dict[str, Any]:
-    """Return one service, or all, with servers oldest first; raises `NoSuchServiceError`."""
-    shown = [engine.state.service(key)] if key else list(engine.state.services.values())
+class Placed(Protocol):
+    """Where a service is in the maps: its number, and those of its servers in the order of `Service.servers`."""
+
+    @property
+    def id(self) -> int: ...
+    @property
+    def numbers(self) -> Iterable[int]: ...
+
+
+class Kernel(Protocol):
+    """What is read of `xlvs.daemon.kernel.Kernel`."""
+
+    @property
+    def max_flows(self) -> int: ...
+    def live_flows(self) -> int: ...
+    def stats(self, kind: str, count: int) -> Array: ...
+    def stat(self, kind: str, number: int) -> Array: ...
+    def loads(self, count: int) -> Array: ...
+    def load(self, number: int) -> tuple[int, int]: ...
+    def flows(self) -> tuple[Array, Array]: ...
+    def reasons(self) -> dict[str, int]: ...
+    def counters(self) -> dict[str, int]: ...
+
+
+class Layout(Protocol):
+    """What is read of `xlvs.plan.layout.Layout`."""
+
+    services: Any
+    """`Placed` by service key."""
+    rows: Array
+    """Server rows by number."""
+
+
+class Engine(Protocol):
+    """What is read of `xlvs.daemon.engine.Engine`."""
+
+    state: State
+    counters: dict[str, Counters]
+
+    @property
+    def kernel(self) -> Kernel: ...
+    @property
+    def layout(self) -> Layout: ...
+    def end(self, kind: str) -> int: ...
+
+
+class Measures(msgspec.Struct, frozen=True, gc=False):
+    """Connections, packets and bytes: since they were last zeroed, or per second."""
+
+    conns: int
+    in_pkts: int
+    out_pkts: int
+    in_bytes: int
+    out_bytes: int
+
+
+class ServerView(msgspec.Struct, frozen=True, gc=False):
+    """A real server; what is counted of it is there if it was asked for."""
+
+    address: str
+    port: int
+    forward: str
+    weight: int
+    upper: int
+    lower: int
+    owner: str
+    active: int | UnsetType = UNSET
+    inactive: int | UnsetType = UNSET
+    persistent: int | UnsetType = UNSET
+    stats: Measures | UnsetType = UNSET
+    rates: Measures | UnsetType = UNSET
+
+
+class ListenView(msgspec.Struct, frozen=True, gc=False):
+    """What clients connect to."""
+
+    protocol: str
+    address: str
+    port: int
+
+
+class ServiceView(msgspec.Struct, frozen=True):
+    """A virtual service with its real servers, oldest first; what is counted of it is there if it was asked for."""
+
+    listen: ListenView
+    scheduler: str
+    flags: list[str]
+    servers: list[ServerView]
+    name: str
+    device: str
+    owner: str
+    stats: Measures | UnsetType = UNSET
+    rates: Measures | UnsetType = UNSET
+
+
+class FlowView(msgspec.Struct, frozen=True, gc=False):
+    """A flow; *expires_s* is how long it may still be idle, an end is (address, port)."""
+
+    protocol: str
+    state: str
+    expires_s: int
+    client: tuple[str, int]
+    virtual: tuple[str, int]
+    server: tuple[str, int]
+    packets: tuple[int, int]
+    bytes: tuple[int, int]
+
+
+def services(engine: Engine, detail: Detail) -> list[ServiceView]:
+    """Return all services, in the order in which they were added."""
+    shown = engine.state.services.values()
+    if detail == "none":
+        return [_service(service, [_plain(s) for s in service.servers]) for service in shown]
+    loads = np.maximum(engine.kernel.loads(engine.end("server")), 0).tolist()
+    placed = engine.layout.services
+    if detail == "connections":
+        return [_service(s, [_loaded(x, *loads[n]) for x, n in _numbered(s, placed[s.key])]) for s in shown]
     counts, rates = {}, {}
     for kind, counters in engine.counters.items():
         counts[kind] = counters.counts(engine.kernel.stats(kind, engine.end(kind)))
         rates[kind] = counters.rates(engine.end(kind))
-    loads = np.maximum(engine.kernel.loads(engine.end("server")), 0).tolist()
 
-    def measured(kind: str, number: int) -> dict[str, Any]:
-        return {"stats": named(counts[kind][number]), "rates": named(rates[kind][number])}
+    def one(service: Service, place: Placed) -> ServiceView:
+        servers = [
+            _measured(x, loads[n], counts["server"][n], rates["server"][n]) for x, n in _numbered(service, place)
+        ]
+        return _service(service, servers, Measures(*counts["service"][place.id]), Measures(*rates["service"][place.id]))
 
-    def one(service: Service) -> dict[str, Any]:
-        servers = []
-        for server in service.servers:
-            number = engine.layout.number(service.key, server.address, server.port)
-            assert number is not None
-            active, inactive = loads[number]
-            load = {"active": active, "inactive": inactive, "persistent": 0}
-            servers.append({**server.to_json(), **load, **measured("server", number)})
-        row = engine.layout.services[service.key]
-        return {**service.to_json(), **measured("service", row.id), "servers": servers}
-
-    return {"version": IPVS_VERSION, "size": IPVS_SIZE, "services": [one(service) for service in shown]}
+    return [one(service, placed[service.key]) for service in shown]
 
 
-def flows(engine: Engine, limit: int | None) -> list[dict[str, Any]]:
+def service(engine: Engine, key: ServiceKey, detail: Detail) -> ServiceView:
+    """Return one service at the cost of one; raises `NoSuchServiceError`."""
+    found = engine.state.service(key)
+    if detail == "none":
+        return _service(found, [_plain(server) for server in found.servers])
+    place: Placed = engine.layout.services[key]
+    kernel = engine.kernel
+    if detail == "connections":
+        return _service(found, [_loaded(server, *kernel.load(n)) for server, n in _numbered(found, place)])
+
+    def measures(kind: str, number: int) -> tuple[list[int], list[int]]:
+        return engine.counters[kind].one(number, kernel.stat(kind, number))
+
+    servers = [_measured(s, kernel.load(n), *measures("server", n)) for s, n in _numbered(found, place)]
+    counts, rates = measures("service", place.id)
+    return _service(found, servers, Measures(*counts), Measures(*rates))
+
+
+def flows(engine: Engine, limit: int | None) -> list[FlowView]:
     """Return the flows that are not expired, *limit* at most."""
     records, left_s = engine.kernel.flows()
-    rows = zip(records[:limit], left_s[:limit].tolist(), strict=True)
-    return [row for record, expires_s in rows if (row := _flow(engine, record, expires_s))]
+    records, left_s = records[:limit], left_s[:limit]
+    rows, keys = engine.layout.rows[records["server"]], records["key"]
+    # A server that nobody remembers any more has no flows that matter.
+    known = rows["proto"] != 0
+    records, left_s, rows, keys = records[known], left_s[known], rows[known], keys[known]
+    return [
+        FlowView(_PROTOCOLS.get(protocol, str(protocol)), _STATES[state], expires_s, *ends)
+        for protocol, state, expires_s, ends in zip(
+            keys["proto"].tolist(),
+            (records["word"] & 0xFF).tolist(),
+            left_s.tolist(),
+            zip(
+                _ends(keys["client"], keys["cport"]),
+                _ends(keys["other"], keys["oport"]),
+                _ends(rows["addr"], rows["port"]),
+                zip(records["in_pkts"].tolist(), records["out_pkts"].tolist(), strict=True),
+                zip(records["in_bytes"].tolist(), records["out_bytes"].tolist(), strict=True),
+                strict=True,
+            ),
+            strict=True,
+        )
+    ]
 
 
-def _flow(engine: Engine, record: Any, expires_s: int) -> dict[str, Any] | None:
-    server = engine.layout.servers.get(int(record["server"]))
-    if server is None:
-        return None
-    key = record["key"]
-    return {
-        "protocol": PROTOCOL_NAMES.get(int(key["proto"]), str(key["proto"])),
-        "state": _STATES[int(record["word"]) & 0xFF],
-        "expires_s": expires_s,
-        "client": [str(unpack_addr(key["client"])), int(key["cport"])],
-        "virtual": [str(unpack_addr(key["other"])), int(key["oport"])],
-        "server": [str(server.address), server.port],
-        "packets": [int(record["in_pkts"]), int(record["out_pkts"])],
-        "bytes": [int(record["in_bytes"]), int(record["out_bytes"])],
-    }
+def _ends(addresses: Array, ports: Array) -> Iterable[tuple[str, int]]:
+    """Return addresses and ports of records as operators write them; each address is spelled once."""
+    packed = np.ascontiguousarray(addresses).tobytes()
+    found = [packed[i : i + 16] for i in range(0, len(packed), 16)]
+    texts = {address: str(Address(address)) for address in set(found)}
+    return zip([texts[address] for address in found], ports.tolist(), strict=True)
+
+
+def _numbered(service: Service, place: Placed) -> Iterable[tuple[Server, int]]:
+    return zip(service.servers, place.numbers, strict=True)
+
+
+def _plain(s: Server) -> ServerView:
+    return ServerView(str(s.address), s.port, s.forward, s.weight, s.upper, s.lower, s.owner)
+
+
+def _loaded(s: Server, active: int, inactive: int) -> ServerView:
+    return ServerView(
+        str(s.address), s.port, s.forward, s.weight, s.upper, s.lower, s.owner, active, inactive, 0
+    )  # fmt: skip
+
+
+def _measured(s: Server, load: Iterable[int], counts: list[int], rates: list[int]) -> ServerView:
+    active, inactive = load
+    return ServerView(
+        str(s.address), s.port, s.forward, s.weight, s.upper, s.lower, s.owner,
+        active, inactive, 0, Measures(*counts), Measures(*rates),
+    )  # fmt: skip
+
+
+def _service(
+    s: Service,
+    servers: list[ServerView],
+    stats: Measures | UnsetType = UNSET,
+    rates: Measures | UnsetType = UNSET,
+) -> ServiceView:
+    key = s.key
+    listen = ListenView(key.protocol, str(key.address), key.port)
+    return ServiceView(
+        listen, s.scheduler, sorted(s.flags), servers, s.name, s.device, s.owner, stats, rates
+    )  # fmt: skip

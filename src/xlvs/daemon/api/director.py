@@ -1,0 +1,120 @@
+"""The director itself: what it does with packets, and what it can be told to do."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import msgspec
+from litestar import Response, get, post
+from litestar.di import NamedDependency
+from litestar.params import QueryParameter
+
+from xlvs.daemon import views
+from xlvs.daemon.api.answers import READING, answer, errors
+from xlvs.daemon.api.changes import Changed, Context, Write
+from xlvs.daemon.api.services import find
+from xlvs.daemon.views import FlowView
+
+
+class InterfaceView(msgspec.Struct, frozen=True):
+    """An interface, the hook xlvs works on there, and why that one."""
+
+    name: str
+    hook: str
+    why: str
+
+
+@get("/v1/flows", operation_id="listFlows", summary="List the flows", responses=errors(*READING))
+async def list_flows(
+    state: Context, limit: Annotated[int | None, QueryParameter(ge=0, description="So many at most.")] = None
+) -> list[FlowView]:
+    """Return the flows that are not expired."""
+    return views.flows(state.director.engine, limit)
+
+
+@get("/v1/drops", operation_id="getDrops", summary="Show why packets were dropped", responses=errors(*READING))
+async def get_drops(state: Context) -> dict[str, int]:
+    """Return how many packets were dropped, by reason."""
+    return state.director.engine.kernel.reasons()
+
+
+@get("/v1/counters", operation_id="getCounters", summary="Show what was counted", responses=errors(*READING))
+async def get_counters(state: Context) -> dict[str, int]:
+    """Return the counters of the whole director."""
+    return state.director.engine.kernel.counters()
+
+
+@get("/v1/interfaces", operation_id="listInterfaces", summary="List the interfaces", responses=errors(*READING))
+async def list_interfaces(state: Context) -> list[InterfaceView]:
+    """Return the interfaces of the host and how xlvs works on each."""
+    return [InterfaceView(row["name"], row["hook"], row["why"]) for row in state.director.interfaces()]
+
+
+@get("/v1/timeouts", operation_id="getTimeouts", summary="Show the timeouts", responses=errors(*READING))
+async def get_timeouts(state: Context) -> Response[dict[str, int]]:
+    """Return after how many idle seconds flows end."""
+    have = state.director.engine.state
+    return answer(have.timeouts, have.generation)
+
+
+@get("/v1/status", operation_id="getStatus", summary="Show the daemon", responses=errors(*READING))
+async def get_status(state: Context) -> Response[dict[str, Any]]:
+    """Return what this daemon is: instance, pid, version, ABI, flows; and its warnings."""
+    director = state.director
+    kernel, generation = director.engine.kernel, director.engine.state.generation
+    status = {
+        **director.facts(),
+        "generation": generation,
+        "flows": kernel.live_flows(),
+        "max_flows": kernel.max_flows,
+        "warnings": director.warnings(),
+    }
+    return answer(status, generation)
+
+
+@post(
+    "/v1/zero", operation_id="zero", summary="Zero the counters", responses=errors(*READING, 404, 412), status_code=200
+)
+async def zero(
+    state: Context,
+    write: NamedDependency[Write],
+    service: Annotated[str | None, QueryParameter(description="A service's id or name; all without it.")] = None,
+) -> Response[Changed]:
+    """Let the counters of a service and its servers, or of all, start from zero."""
+    engine = state.director.engine
+    keys = list(engine.state.services) if service is None else [find(engine.state, service)]
+    if not write.dry_run:
+        engine.zero(keys)
+    return answer(Changed(engine.state.generation, []), engine.state.generation)
+
+
+@post(
+    "/v1/reload", operation_id="reload", summary="Read the configuration file again", responses=errors(*READING, 422),
+    status_code=200,
+)  # fmt: skip
+async def reload(state: Context, write: NamedDependency[Write]) -> Response[Changed]:
+    """Do what SIGHUP does."""
+    if not write.dry_run:
+        state.director.reload()
+    generation = state.director.engine.state.generation
+    return answer(Changed(generation, []), generation)
+
+
+@post("/v1/stop", operation_id="stop", summary="End the daemon", responses=errors(*READING, 412), status_code=202)
+async def stop(
+    state: Context,
+    write: NamedDependency[Write],
+    purge: Annotated[
+        bool, QueryParameter(description="Remove programs, maps, configuration and sysctls, too.")
+    ] = False,
+) -> Response[Changed]:
+    """End the daemon once this is answered; packets go on, unless it is a purge."""
+    generation = state.director.engine.state.generation
+    if not write.dry_run:
+        state.director.stop(purge=purge)
+    return answer(Changed(generation, []), generation, 202)
+
+
+HANDLERS = [
+    list_flows, get_drops, get_counters, list_interfaces, get_timeouts, get_status, zero, reload, stop
+]  # fmt: skip

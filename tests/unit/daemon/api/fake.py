@@ -1,0 +1,192 @@
+"""A director in memory under the real API: states are put in force by keeping them, counters are what a test says."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Collection
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+from msgspec.structs import replace
+
+from xlvs.daemon.api import Change
+from xlvs.daemon.server import Server
+from xlvs.daemon.stats import Counters
+from xlvs.dataplane import _abi as abi
+from xlvs.errors import XlvsError
+from xlvs.model import Service, ServiceKey, State
+
+ROOM = 1 << 18
+"""Services and servers that fit."""
+
+
+class FakeKernel:
+    """Counters and flows as arrays; *reads* notes what was read of them."""
+
+    max_flows = 1000
+
+    def __init__(self) -> None:
+        self.raw = {kind: np.zeros((ROOM, 5), np.int64) for kind in ("service", "server")}
+        self.load_rows = np.zeros((ROOM, 2), np.int64)
+        self.flow_rows: np.ndarray[Any, Any] = np.zeros(0, abi.FLOW)
+        self.left_s: np.ndarray[Any, Any] = np.zeros(0, np.int64)
+        self.reads: list[str] = []
+
+    def live_flows(self) -> int:
+        """Return how many flows there are."""
+        return len(self.flow_rows)
+
+    def stats(self, kind: str, count: int) -> np.ndarray[Any, Any]:
+        """Return the counters of the first *count* numbers."""
+        self.reads.append(f"all {kind}")
+        return self.raw[kind][:count]
+
+    def stat(self, kind: str, number: int) -> np.ndarray[Any, Any]:
+        """Return the counters of one number."""
+        self.reads.append(f"one {kind}")
+        return self.raw[kind][number]
+
+    def loads(self, count: int) -> np.ndarray[Any, Any]:
+        """Return active and inactive flows of the first *count* servers."""
+        self.reads.append("all loads")
+        return self.load_rows[:count]
+
+    def load(self, number: int) -> tuple[int, int]:
+        """Return active and inactive flows of one server."""
+        self.reads.append("one load")
+        active, inactive = self.load_rows[number].tolist()
+        return active, inactive
+
+    def flows(self) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+        """Return the flows and their seconds."""
+        return self.flow_rows, self.left_s
+
+    def reasons(self) -> dict[str, int]:
+        """Return drops."""
+        return {"no_server": 3}
+
+    def counters(self) -> dict[str, int]:
+        """Return events."""
+        return {"flow_new": 7}
+
+
+class FakeEngine:
+    """Puts a state in force by keeping it; numbers services and servers in the order in which they come."""
+
+    def __init__(self) -> None:
+        self.state = State()
+        self.kernel = FakeKernel()
+        self.counters = {kind: Counters(ROOM) for kind in ("service", "server")}
+        self.layout = SimpleNamespace(services={}, rows=np.zeros(ROOM, abi.SERVER))
+        self.refusal: XlvsError | None = None
+        self.applied: list[Collection[ServiceKey] | None] = []
+        self._ends = {"service": 0, "server": 0}
+        self._numbers: dict[object, int] = {}
+
+    def apply(self, new: State, keys: Collection[ServiceKey] | None = None) -> None:
+        """Keep *new*, or refuse it."""
+        if self.refusal:
+            raise self.refusal
+        self.applied.append(keys)
+        self.hold(replace(new, generation=self.state.generation + 1))
+
+    def hold(self, state: State) -> None:
+        """Let *state* be in force."""
+        self.state = state
+        self.layout.services = {key: self._place(service) for key, service in state.services.items()}
+
+    def zero(self, keys: Collection[ServiceKey]) -> None:
+        """Take what is counted now as zero."""
+        for key in keys:
+            place = self.layout.services[key]
+            for kind, numbers in (("service", [place.id]), ("server", place.numbers)):
+                for number in numbers:
+                    self.counters[kind].set_baseline(number, self.kernel.raw[kind][number])
+
+    def end(self, kind: str) -> int:
+        """Return one more than the highest number."""
+        return self._ends[kind]
+
+    def _place(self, service: Service) -> SimpleNamespace:
+        numbers = []
+        for server in service.servers:
+            numbers.append(self._number("server", (service.key, server.key)))
+            row = self.layout.rows[numbers[-1]]
+            row["addr"], row["port"], row["proto"] = np.frombuffer(server.address, abi.ADDR)[0], server.port, 6
+        return SimpleNamespace(id=self._number("service", service.key), numbers=tuple(numbers))
+
+    def _number(self, kind: str, thing: object) -> int:
+        if thing not in self._numbers:
+            self._numbers[thing] = self._ends[kind]
+            self._ends[kind] += 1
+        return self._numbers[thing]
+
+
+class FakeDirector:
+    """What the API asks of a daemon; *told* is what it was told to do."""
+
+    def __init__(self) -> None:
+        self.engine = FakeEngine()
+        self.told: list[str] = []
+
+    def facts(self) -> dict[str, Any]:
+        """Return an identity."""
+        return {"instance": "test", "pid": 4711, "version": "0", "netns": "", "abi": 1}
+
+    def interfaces(self) -> list[dict[str, Any]]:
+        """Return one interface."""
+        return [{"name": "eth0", "hook": "xdp", "why": "physical"}]
+
+    def warnings(self) -> list[str]:
+        """Return one warning."""
+        return ["forwarding is off"]
+
+    def changed(self) -> None:
+        """Note it."""
+        self.told.append("changed")
+
+    def reload(self) -> None:
+        """Note it."""
+        self.told.append("reload")
+
+    def stop(self, *, purge: bool) -> None:
+        """Note it."""
+        self.told.append("purge" if purge else "stop")
+
+
+class Running:
+    """A real server on a real socket in a thread of this process; use it in a ``with`` statement."""
+
+    def __init__(self, path: Path, director: FakeDirector, **limits: Any) -> None:
+        self.path = path
+        self.director = director
+        self._loop = asyncio.new_event_loop()
+        self.server = self._call_in_loop(lambda: Server(path, director, **limits))
+        self._thread = threading.Thread(target=self._loop.run_forever)
+
+    def __enter__(self) -> Running:
+        self._loop.run_until_complete(self.server.start())
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        asyncio.run_coroutine_threadsafe(self.server.stop(), self._loop).result(30)
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join(30)
+        left = asyncio.all_tasks(self._loop)
+        self._loop.run_until_complete(self._loop.shutdown_asyncgens())
+        self._loop.close()
+        assert not left, left
+
+    def publish(self, change: Change) -> None:
+        """Publish as the daemon does, in its loop."""
+        self._loop.call_soon_threadsafe(self.server.publish, change)
+
+    def _call_in_loop(self, make: Any) -> Any:
+        async def made() -> Any:
+            return make()
+
+        return self._loop.run_until_complete(made())
