@@ -233,7 +233,7 @@ class Engine:
         if not fresh:
             return
         self._write(upkeep.claim(self.layout, fresh))
-        if any(flags & r.DIRECTOR for flags in self.layout.needed(fresh).values()):
+        if not upkeep.sources_in_use(self.layout.rows[: self.end("server")]).isdisjoint(fresh):
             self.refresh()
 
     def _write(self, writes: Iterable[w.Write]) -> None:
@@ -267,7 +267,8 @@ class Engine:
     def _renew(self, kind: str, numbers: list[int]) -> dict[int, disk.Counters]:
         """Let numbers that get a new owner count from zero; return the baselines of those that have counted before."""
         # A number beyond all that ever were has counted nothing.
-        numbers = [number for number in numbers if number < max(self._counted[kind], self.end(kind))]
+        end = max(self._counted[kind], self.end(kind))
+        numbers = [number for number in numbers if number < end]
         known: dict[int, disk.Counters] = getattr(self._baselines, f"{kind}s")
         zeroed = self._zero(kind, numbers)
         return {number: values for number, values in zeroed.items() if values != known.get(number)}

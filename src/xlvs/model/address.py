@@ -23,8 +23,10 @@ class Address(bytes):
     def parse(cls, text: str) -> Address:
         """Return the address that *text* writes; raises `InvalidError`."""
         try:
-            if ":" not in text:
-                return cls(_V4 + inet_pton(AF_INET, text))
+            return cls(_V4 + inet_pton(AF_INET, text))
+        except (OSError, ValueError, TypeError):
+            pass
+        try:
             found = cls(inet_pton(AF_INET6, text))
         except (OSError, ValueError, TypeError):
             raise InvalidError(f"{text!r} is not an IP address") from None

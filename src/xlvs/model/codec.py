@@ -14,7 +14,7 @@ from xlvs.model.address import Address
 
 T = TypeVar("T")
 
-_encoder = msgspec.json.Encoder(enc_hook=str)
+_encoder = msgspec.json.Encoder(enc_hook=Address.__str__)
 
 
 def encode(value: Any) -> bytes:
@@ -24,7 +24,7 @@ def encode(value: Any) -> bytes:
 
 def to_builtins(value: Any) -> Any:
     """Return *value* as plain dictionaries, lists, strings and numbers."""
-    return msgspec.to_builtins(value, enc_hook=str)
+    return msgspec.to_builtins(value, enc_hook=Address.__str__)
 
 
 def decode(text: bytes | str, kind: type[T]) -> T:
@@ -44,6 +44,4 @@ def convert(data: Any, kind: type[T]) -> T:
 
 
 def _read(kind: type, data: Any) -> Any:
-    if kind is Address and isinstance(data, str):
-        return Address.parse(data)
-    raise InvalidError(f"{data!r} is not an IP address")
+    return Address.parse(data)

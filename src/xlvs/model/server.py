@@ -16,7 +16,7 @@ CLI = "cli"
 """The owner of what ``xlvsadm`` made."""
 
 
-class Server(msgspec.Struct, frozen=True, gc=False):
+class Server(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     """One real server of one virtual service.
 
     *weight* is 0..65535; 0 takes no new flow and keeps the old ones.  *upper*

@@ -50,7 +50,7 @@ class ServiceKey(msgspec.Struct, frozen=True, gc=False):
         return cls(protocol, Address.parse(v6 or v4), int(port))
 
 
-class Service(msgspec.Struct, frozen=True):
+class Service(msgspec.Struct, frozen=True, omit_defaults=True):
     """One virtual service with its real servers.
 
     *servers* are in the order in which they were added, oldest first; the

@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
+import msgspec
 import numpy as np
 
 from xlvs.dataplane import _abi as abi
@@ -30,8 +31,7 @@ class Limits:
     blocks: int
 
 
-@dataclass(frozen=True, slots=True)
-class Placed:
+class Placed(msgspec.Struct, frozen=True):
     """A service in force: where it is, and the *numbers* of its servers, oldest first.
 
     *value* is its record (``struct xlvs_service``) as bytes.

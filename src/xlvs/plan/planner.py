@@ -11,9 +11,10 @@ after it, everything has.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import chain, islice
 
+import msgspec
 import numpy as np
 
 from xlvs import sched
@@ -37,8 +38,7 @@ _ABSENT = np.zeros((), abi.SERVICE).tobytes()
 _SCHEDULERS = {member.label: int(member) for member in abi.Sched}
 
 
-@dataclass(slots=True)
-class _Edit:
+class _Edit(msgspec.Struct):
     """One service on its way from *have* to *want*."""
 
     key: ServiceKey
@@ -47,7 +47,7 @@ class _Edit:
     id: int = 0
     block: int = 0
     numbers: tuple[int, ...] = ()
-    gone: list[ServerId] = field(default_factory=list)
+    gone: list[ServerId] = []
 
     @property
     def servers(self) -> tuple[Server, ...]:
@@ -104,7 +104,7 @@ def plan(layout: Layout, wants: Wants, sources: Sources, epoch: int) -> Plan:
     last = _last_weights(layout, edits)
     change = Change(_placed(edits), numbers, rows, _retired(edits), {}, {}, [], last)
     pending = _pending_lives(rows, old, epoch)
-    change.addresses = upkeep.flags_of(layout, rows, [edit.key.address for edit in edits if edit.want])
+    change.addresses = upkeep.flags_of(layout, _needs(edits, rows))
     change.nat_puts, change.nat_drops = upkeep.nat_changes(layout, numbers, rows, old)
     values = _versions(edits, change, epoch)
     prepare = [
@@ -224,6 +224,16 @@ def _sources(servers: Sequence[Server], sources: Sources) -> Array:
     if len(different) == 1:
         return r.addresses([different.pop() or r.NO_ADDRESS])
     return r.addresses([sources.get(s.address) or r.NO_ADDRESS for s in servers])
+
+
+def _needs(edits: Sequence[_Edit], rows: Array) -> upkeep.Needs:
+    """Return the addresses that the services need flags of."""
+    servers = chain.from_iterable(edit.servers for edit in edits)
+    return (
+        (r.VIP, [edit.key.address for edit in edits if edit.want]),
+        (r.SERVER, [server.address for server in servers if server.forward == "nat"]),
+        (r.DIRECTOR, upkeep.sources_in_use(rows)),
+    )
 
 
 def _pending_lives(rows: Array, old: Array, epoch: int) -> Array:

@@ -46,7 +46,7 @@ def turning(live: bool, epoch: int) -> int:
 
 def flag_bits(flags: frozenset[str]) -> int:
     """Return scheduler flags as the bits of a service's value."""
-    return sum(_FLAG_BITS[flag] for flag in flags)
+    return sum(_FLAG_BITS[flag] for flag in flags) if flags else 0
 
 
 def flag_names(bits: int) -> frozenset[str]:

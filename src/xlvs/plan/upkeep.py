@@ -26,6 +26,10 @@ Sources = Mapping[Address, Address | None]
 """The director's own address towards each real server."""
 
 
+Needs = Iterable[tuple[int, Iterable[bytes]]]
+"""Flags, each with the addresses that shall have it."""
+
+
 def plan_garbage(layout: Layout, busy: Collection[int], limit: int = GARBAGE) -> tuple[list[w.Write], list[ServerId]]:
     """Return the writes that give back the rows of *limit* retired servers without flows (not *busy*), and which."""
     servers = list(islice((server for server, number in layout.retired.items() if number not in busy), limit))
@@ -72,7 +76,7 @@ def plan_sources(layout: Layout, sources: Sources) -> list[w.Write]:
     rows["src"] = r.addresses([src or r.NO_ADDRESS for src in wanted])
     differs = rows["src"] != old["src"]
     numbers, rows = used[differs].astype(np.uint32), rows[differs]
-    flags = flags_of(layout, rows)
+    flags = flags_of(layout, ((r.DIRECTOR, sources_in_use(rows)),))
     layout.accept(Change({}, numbers, rows, {}, flags, {}, [], {}))
     return [*puts.put_addresses(flags), *puts.put_servers(numbers, rows)]
 
@@ -85,16 +89,17 @@ def claim(layout: Layout, addresses: Collection[Address]) -> list[w.Write]:
     return puts.put_addresses(flags)
 
 
-def flags_of(layout: Layout, rows: Array, virtual: Iterable[bytes] = ()) -> dict[bytes, int]:
-    """Return the flags of addresses that lack some which *rows*, or *virtual* addresses, need."""
+def sources_in_use(rows: Array) -> set[bytes]:
+    """Return the director's own addresses that clients on this host appear from to these servers."""
+    found = rows["src"][(rows["fwd"] != r.NAT) & (rows["proto"] != 0)]
+    return set(r.as_bytes(found)) - {r.NO_ADDRESS}
+
+
+def flags_of(layout: Layout, needs: Needs) -> dict[bytes, int]:
+    """Return the flags of the addresses that lack some of those that *needs* says."""
     present = layout.addresses
-    nat = rows["fwd"] == r.NAT
     found: dict[bytes, int] = {}
-    for addresses, flag in (
-        (set(virtual), r.VIP),
-        (set(r.as_bytes(rows["addr"][nat])), r.SERVER),
-        (set(r.as_bytes(rows["src"][~nat])) - {r.NO_ADDRESS}, r.DIRECTOR),
-    ):
+    for flag, addresses in needs:
         for address in addresses:
             flags = present.get(address, 0)
             if not flags & flag:
