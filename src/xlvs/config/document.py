@@ -1,0 +1,142 @@
+"""The file format as typed values: the one place where keys, types and limits are said.
+
+The JSON Schema is generated from these, so every field has its description.
+What the data plane cannot do yet is part of the format, and refused when a
+file is resolved.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from msgspec import UNSET, Meta, Struct, UnsetType, field
+
+from xlvs.model.server import MAX_WEIGHT
+
+SchedulerName = Literal["rr", "wrr", "lc", "wlc", "lblc", "lblcr", "dh", "sh", "sed", "nq", "fo", "ovf", "mh", "twos"]
+ForwardName = Literal["nat", "route", "ipip"]
+ProtocolName = Literal["tcp", "udp", "sctp"]
+HookName = Literal["xdp", "tc", "none", "auto"]
+
+# linux/if.h: IFNAMSIZ is 16 with the final zero; net/core/dev.c, dev_valid_name: no slash, no colon, no white space.
+_DEVICE = r"^[^/:\s]{1,15}$"
+_NAME = r"^[A-Za-z0-9]([A-Za-z0-9._-]{0,251}[A-Za-z0-9])?$"
+_IP = {"anyOf": [{"format": "ipv4"}, {"format": "ipv6"}]}
+
+Ip = Annotated[str, Meta(extra_json_schema=_IP)]
+Device = Annotated[str, Meta(pattern=_DEVICE)]
+Weight = Annotated[int, Meta(ge=0, le=MAX_WEIGHT)]
+Threshold = Annotated[int, Meta(ge=0, le=0xFFFFFFFF)]
+Seconds = Annotated[int, Meta(ge=1, le=0x7FFFFFFF)]
+Duration = Annotated[str, Meta(pattern=r"^[1-9][0-9]{0,8}[smh]?$")]
+
+
+class ServerEntry(Struct, forbid_unknown_fields=True, gc=False):
+    """A real server of the service."""
+
+    address: Annotated[Ip, Meta(description="Address of the real server, IPv4 or IPv6.")]
+    port: (
+        Annotated[int, Meta(ge=0, le=65535, description="Port on the real server; left out: the port of the service.")]
+        | UnsetType
+    ) = UNSET
+    weight: (
+        Annotated[Weight, Meta(description="Its share of new connections; 0 takes none and keeps the old ones.")]
+        | UnsetType
+    ) = UNSET
+    forward: (
+        Annotated[ForwardName, Meta(description="How packets reach it; left out: defaults.forward.")] | UnsetType
+    ) = UNSET
+    upper: Annotated[
+        Threshold, Meta(description="No new connections above this number; 0: no limit. Not supported yet.")
+    ] = 0
+    lower: Annotated[
+        Threshold, Meta(description="Below this number it takes new connections again. Not supported yet.")
+    ] = 0
+
+
+class Listen(Struct, forbid_unknown_fields=True, gc=False):
+    """What packets the service takes: address, port and protocol, or a firewall mark."""
+
+    address: Annotated[Ip, Meta(description="The virtual address, IPv4 or IPv6.")] | UnsetType = UNSET
+    port: Annotated[int, Meta(ge=1, le=65535, description="The virtual port.")] | UnsetType = UNSET
+    protocol: Annotated[ProtocolName, Meta(description="tcp if left out. sctp is not supported yet.")] | UnsetType = (
+        UNSET
+    )
+    mark: (
+        Annotated[
+            int, Meta(ge=1, le=0xFFFFFFFF, description="Firewall mark, instead of all the others. Not supported yet.")
+        ]
+        | UnsetType
+    ) = UNSET
+
+
+class VirtualAddress(Struct, forbid_unknown_fields=True, gc=False):
+    """What xlvs does about the virtual address itself."""
+
+    device: Annotated[Device, Meta(description="Interface that xlvs adds the virtual address to.")]
+
+
+class Options(Struct, forbid_unknown_fields=True, gc=False, rename=lambda name: name.replace("_", "-")):
+    """Switches of the scheduler."""
+
+    mh_port: Annotated[bool, Meta(description="mh: hash the client's port, too.")] = False
+    mh_fallback: Annotated[bool, Meta(description="mh: seek on if the server takes no new connections.")] = False
+    sh_port: Annotated[bool, Meta(description="sh: hash the client's port, too.")] = False
+    sh_fallback: Annotated[bool, Meta(description="sh: seek on if the server takes no new connections.")] = False
+    flag_1: Annotated[bool, Meta(description="The scheduler's first flag by its number.")] = False
+    flag_2: Annotated[bool, Meta(description="The scheduler's second flag by its number.")] = False
+    flag_3: Annotated[bool, Meta(description="The scheduler's third flag by its number.")] = False
+
+
+class Persistence(Struct, forbid_unknown_fields=True, gc=False):
+    """Clients stay with their server. Not supported yet."""
+
+    timeout: Annotated[
+        Seconds | Duration, Meta(description="For how long: seconds, or a text such as 300s, 5m, 1h.")
+    ] = 300
+    netmask: (
+        Annotated[int, Meta(ge=1, le=128, description="Clients count as one if this many leading bits are equal.")]
+        | UnsetType
+    ) = UNSET
+
+
+class ServiceEntry(Struct, forbid_unknown_fields=True):
+    """A virtual service."""
+
+    listen: Listen
+    name: (
+        Annotated[str, Meta(pattern=_NAME, description="The operator's name for it, unique; letters, digits, . - _")]
+        | UnsetType
+    ) = UNSET
+    address: VirtualAddress | UnsetType = UNSET
+    scheduler: (
+        Annotated[
+            SchedulerName, Meta(description="How servers are chosen; left out: defaults.scheduler. Not all exist yet.")
+        ]
+        | UnsetType
+    ) = UNSET
+    options: Options | UnsetType = UNSET
+    persistence: Persistence | UnsetType = UNSET
+    servers: Annotated[tuple[ServerEntry, ...], Meta(description="The real servers, oldest first.")] = ()
+
+
+class Defaults(Struct, forbid_unknown_fields=True):
+    """What services and servers have that do not say it themselves."""
+
+    scheduler: Annotated[SchedulerName, Meta(description="Scheduler of services that name none.")] = "wlc"
+    forward: Annotated[ForwardName, Meta(description="Forwarding method of servers that name none.")] = "nat"
+    weight: Annotated[Weight, Meta(description="Weight of servers that name none.")] = 1
+
+
+class File(Struct, forbid_unknown_fields=True):
+    """Configuration of xlvs: the virtual services and their real servers."""
+
+    interfaces: (
+        Annotated[
+            Literal["auto"] | dict[Device, HookName],
+            Meta(description="auto, or which interfaces to work on and how. Left out: as it is."),
+        ]
+        | UnsetType
+    ) = UNSET
+    defaults: Defaults = field(default_factory=Defaults)
+    services: Annotated[tuple[ServiceEntry, ...], Meta(description="The virtual services.")] = ()

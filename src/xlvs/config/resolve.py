@@ -1,0 +1,187 @@
+"""From the entries of a file to the model's values: defaults filled in, and what only makes no sense together found.
+
+Entries have the right keys and types already.  Every fault is noted and reading
+goes on, so that an operator sees all of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+from msgspec import UNSET, UnsetType
+from msgspec.structs import asdict
+
+from xlvs import sched
+from xlvs.config.document import Defaults, Listen, Options, ServerEntry, ServiceEntry
+from xlvs.config.problems import Finding, Path
+from xlvs.errors import InvalidError
+from xlvs.model.address import Address, endpoint
+from xlvs.model.server import Server
+from xlvs.model.service import Service, ServiceKey
+
+Entry = tuple[int, ServiceEntry, Iterable[tuple[int, ServerEntry]]]
+"""A service by its place in the list, with its servers by theirs."""
+
+Locate = Callable[[Path], int]
+"""Returns the line that a path stands in."""
+
+
+class Resolver:
+    """Turns entries into services of one *owner*; `findings` grows with every fault."""
+
+    def __init__(self, defaults: Defaults, owner: str) -> None:
+        self.findings: list[Finding] = []
+        self._defaults = defaults
+        self._owner = owner
+        self._addresses: dict[str, Address] = {}
+        self._supported = frozenset(sched.names())
+        self._keys: dict[ServiceKey, int] = {}
+        self._names: dict[str, int] = {}
+        # Which service repeats which: told once all places are known.
+        self.repeats: list[tuple[Path, Path, str]] = []
+
+    def services(self, entries: Iterable[Entry]) -> tuple[Service, ...]:
+        """Return the services of the *entries*, those without faults at least."""
+        if self._defaults.scheduler not in self._supported:
+            self._unsupported(("defaults", "scheduler"), f"the scheduler {self._defaults.scheduler}")
+        found = (self._service(("services", i), entry, servers) for i, entry, servers in entries)
+        return tuple(service for service in found if service is not None)
+
+    def _note(self, path: Path, message: str) -> None:
+        self.findings.append(Finding(path, message))
+
+    def _unsupported(self, path: Path, what: str) -> None:
+        self._note(path, f"{what} is not supported yet")
+
+    def _service(self, path: Path, entry: ServiceEntry, servers: Iterable[tuple[int, ServerEntry]]) -> Service | None:
+        key = self._listen((*path, "listen"), entry.listen)
+        scheduler = self._defaults.scheduler if isinstance(entry.scheduler, UnsetType) else entry.scheduler
+        if not isinstance(entry.scheduler, UnsetType) and scheduler not in self._supported:
+            self._unsupported((*path, "scheduler"), f"the scheduler {scheduler}")
+        flags: frozenset[str] = frozenset()
+        if not isinstance(entry.options, UnsetType):
+            flags = self._flags((*path, "options"), entry.options, scheduler)
+        if not isinstance(entry.persistence, UnsetType):
+            self._unsupported((*path, "persistence"), "persistence")
+        device = "" if isinstance(entry.address, UnsetType) else entry.address.device
+        name = "" if isinstance(entry.name, UnsetType) else entry.name
+        self._once(path, key, name)
+        if device and not isinstance(entry.listen.mark, UnsetType):
+            self._note((*path, "address"), "a service by firewall mark has no virtual address to add; leave this out")
+        own = self._servers(path, key, servers)
+        if key is None:
+            return None
+        try:
+            return Service(key, scheduler, flags, own, name, device, self._owner)
+        except InvalidError as err:
+            self._note(path, str(err))
+            return None
+
+    def _listen(self, path: Path, listen: Listen) -> ServiceKey | None:
+        others = [word for word in ("address", "port", "protocol") if getattr(listen, word) is not UNSET]
+        if not isinstance(listen.mark, UnsetType):
+            if others:
+                self._note(path, f"mark and {others[0]} exclude each other: a service is one or the other")
+            self._unsupported((*path, "mark"), "a service by firewall mark")
+            return None
+        if isinstance(listen.address, UnsetType) or isinstance(listen.port, UnsetType):
+            missing = " and ".join(word for word in ("address", "port") if word not in others)
+            self._note(path, f"listen lacks its {missing}; write {{address: 192.0.2.1, port: 80, protocol: tcp}}")
+            if not isinstance(listen.address, UnsetType):
+                self._address((*path, "address"), listen.address)
+            return None
+        address = self._address((*path, "address"), listen.address)
+        if listen.protocol == "sctp":
+            self._unsupported((*path, "protocol"), "the protocol sctp")
+            return None
+        protocol = "tcp" if isinstance(listen.protocol, UnsetType) else listen.protocol
+        return ServiceKey(protocol, address, listen.port) if address is not None else None
+
+    def _address(self, path: Path, text: str) -> Address | None:
+        address = self._addresses.get(text)
+        if address is None:
+            try:
+                address = self._addresses[text] = Address.parse(text)
+            except InvalidError as err:
+                self._note(path, f"{err}{_address_hint(text)}")
+        return address
+
+    def _once(self, path: Path, key: ServiceKey | None, name: str) -> None:
+        """Note that a key or a name is there already."""
+        index = int(path[1])
+        if key is not None and (first := self._keys.setdefault(key, index)) != index:
+            self.repeats.append(((*path, "listen"), ("services", first), f"a service listens on {key} already"))
+        if name and (first := self._names.setdefault(name, index)) != index:
+            self.repeats.append(((*path, "name"), ("services", first), f"a service has the name {name!r} already"))
+
+    def _flags(self, path: Path, options: Options, scheduler: str) -> frozenset[str]:
+        flags = set()
+        for field, given in asdict(options).items():
+            word = field.replace("_", "-")
+            owner = word.partition("-")[0]
+            if not given:
+                continue
+            if owner not in ("flag", scheduler):
+                self._note((*path, word), f"{word} is an option of the scheduler {owner}; this service has {scheduler}")
+            elif scheduler in self._supported:
+                flags.add(sched.flag(scheduler, word))
+        return frozenset(flags)
+
+    def _servers(
+        self, path: Path, key: ServiceKey | None, entries: Iterable[tuple[int, ServerEntry]]
+    ) -> tuple[Server, ...]:
+        defaults, owner = self._defaults, self._owner
+        servers = []
+        seen: dict[tuple[Address, int], int] = {}
+        for i, entry in entries:
+            address = self._addresses.get(entry.address) or self._address(
+                (*path, "servers", i, "address"), entry.address
+            )
+            if entry.upper or entry.lower:
+                self._thresholds((*path, "servers", i), entry)
+            if address is None or key is None:
+                continue
+            port = key.port if isinstance(entry.port, UnsetType) else entry.port
+            forward = defaults.forward if isinstance(entry.forward, UnsetType) else entry.forward
+            weight = defaults.weight if isinstance(entry.weight, UnsetType) else entry.weight
+            if forward != "ipip" and address.version != key.address.version:
+                self._family((*path, "servers", i), key, address, forward)
+            if (first := seen.setdefault((address, port), i)) != i:
+                places = (*path, "servers", i), (*path, "servers", first)
+                self.repeats.append((*places, f"the service has the server {endpoint(address, port)} already"))
+            servers.append(Server(address, port, forward, weight, 0, 0, owner))
+        return tuple(servers)
+
+    def _thresholds(self, path: Path, entry: ServerEntry) -> None:
+        if entry.upper and entry.lower > entry.upper:
+            self._note((*path, "lower"), f"lower ({entry.lower}) is above upper ({entry.upper})")
+        for word in ("upper", "lower"):
+            if getattr(entry, word):
+                self._unsupported((*path, word), f"the connection threshold {word}")
+
+    def _family(self, path: Path, key: ServiceKey, address: Address, forward: str) -> None:
+        self._note(
+            path,
+            f"{forward} cannot carry IPv{key.address.version} packets to the IPv{address.version} server {address}; "
+            "only forward: ipip can",
+        )
+
+
+def _address_hint(text: str) -> str:
+    """Return what may have been meant by *text*, which is no address."""
+    host, slash, _ = text.partition("/")
+    if slash and _is_address(host):
+        return f" (leave out the prefix length: {host})"
+    host, colon, port = text.rpartition(":")
+    if colon and port.isdigit() and _is_address(host.strip("[]")):
+        return f" (the port goes into a key of its own: address: {host.strip('[]')}, port: {port})"
+    if any(letter.isalpha() for letter in text) and ":" not in text:
+        return "; names are not looked up"
+    return ""
+
+
+def _is_address(text: str) -> bool:
+    try:
+        return bool(Address.parse(text))
+    except InvalidError:
+        return False
