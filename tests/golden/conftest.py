@@ -15,6 +15,7 @@ import pytest
 
 from tests.golden.fake import FakeDaemon
 from xlvs.cli import xlvsadm
+from xlvs.daemon.api import problems
 
 DATA = Path(__file__).parent / "data"
 PORTS = {80: "http", 443: "https", 53: "domain", 5060: "sip"}
@@ -43,13 +44,22 @@ def outcome(capture: dict[str, Any]) -> Outcome:
     return Outcome(capture["rc"], capture["stdout"], capture["stderr"])
 
 
-@pytest.fixture
-def daemon(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeDaemon]:
-    """A fake daemon where xlvsadm looks for one."""
-    monkeypatch.setenv("XLVS_RUN_DIR", str(tmp_path))
-    monkeypatch.delenv("XLVS_INSTANCE", raising=False)
-    with FakeDaemon(tmp_path / "default.sock") as fake:
+@pytest.fixture(scope="session")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FakeDaemon]:
+    """A fake daemon for all tests, since one that starts and stops takes longer than any of them."""
+    with FakeDaemon(tmp_path_factory.mktemp("run") / "default.sock") as fake:
         yield fake
+
+
+@pytest.fixture
+def daemon(running: FakeDaemon, monkeypatch: pytest.MonkeyPatch) -> FakeDaemon:
+    """A fake daemon that has nothing yet, where xlvsadm looks for one."""
+    monkeypatch.setenv("XLVS_RUN_DIR", str(running.path.parent))
+    monkeypatch.delenv("XLVS_INSTANCE", raising=False)
+    # The daemon's log would go to the same stderr as what is expected of the command.
+    monkeypatch.setattr(problems, "log", lambda *_event, **_fields: None)
+    running.reset()
+    return running
 
 
 @pytest.fixture

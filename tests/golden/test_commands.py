@@ -117,4 +117,4 @@ def test_a_user_without_rights_is_told_so_in_the_words_of_ipvsadm(
     monkeypatch.setattr(socket.socket, "connect", refuse)
     (case,) = (case for case in COMMANDS["cases"] if case["cmd"].startswith(NOT_ROOT))
     assert run("ipvsadm -A -t 10.0.0.100:90") == outcome(case)
-    assert daemon.requests == []
+    assert daemon.connections == 0

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.golden.conftest import PORTS, Outcome, Run, captures, outcome
-from tests.golden.fake import FIELDS, FakeDaemon
+from tests.golden.fake import FakeDaemon
 
 # Of the captured configuration these services are supported; of 10.0.0.102:443 the service alone, not its tunnels.
 SUPPORTED = re.compile(r"(TCP  |-A -t |-a -t )10\.0\.0\.(100:(80|http)|102:(80|http|443|https)) ")
@@ -96,23 +96,16 @@ def printed(line: str) -> str:
     return next(str(c["stdout"]) for c in TRAFFIC if c["cmd"] == line)
 
 
-def flow(line: str) -> dict[str, Any]:
-    """Return the flow that a captured row of ``-c`` shows."""
-    protocol, expires, state, *ends = line.split()
+def add_flow(daemon: FakeDaemon, line: str) -> None:
+    """Give *daemon* the flow that a captured row of ``-c`` shows."""
+    _protocol, expires, state, *ends = line.split()
     minutes, seconds = expires.split(":")
-    ports = {name: number for number, name in PORTS.items()}
+    ports = {name: str(number) for number, name in PORTS.items()}
     sides = []
     for end in ends:
         address, port = end.rsplit(":", 1)
-        sides.append([address, ports[port] if port in ports else int(port)])
-    return {
-        "protocol": protocol.lower(),
-        "state": state,
-        "expires_s": int(minutes) * 60 + int(seconds),
-        **dict(zip(("client", "virtual", "server"), sides, strict=True)),
-        "packets": [0, 0],
-        "bytes": [0, 0],
-    }
+        sides.append(f"{address}:{ports.get(port, port)}")
+    daemon.flow(state, int(minutes) * 60 + int(seconds), *sides)
 
 
 @pytest.fixture
@@ -122,11 +115,10 @@ def traffic(run: Run, daemon: FakeDaemon) -> FakeDaemon:
     views = {"stats": rows(printed("ipvsadm -Ln --stats")), "rates": rows(printed("ipvsadm -Ln --rate"))}
     for view, table in views.items():
         for row, columns in table.items():
-            numbers = dict(zip(FIELDS, map(int, columns), strict=True))
-            daemon.counts.setdefault(row, {})[view] = numbers
+            daemon.count(row, view, [int(column) for column in columns])
     for row, columns in rows(printed("ipvsadm -Ln")).items():
         if " " in row:
-            daemon.counts[row].update(active=int(columns[2]), inactive=int(columns[3]))
+            daemon.count(row, "load", [int(column) for column in columns[2:4]])
     return daemon
 
 
@@ -139,8 +131,10 @@ def test_counters_are_printed_as_ipvs_prints_them(capture: dict[str, Any], run: 
 @pytest.mark.parametrize("line", ["ipvsadm -Lnc", "ipvsadm -L -c"])
 def test_flows_are_printed_as_ipvs_prints_them(line: str, run: Run, traffic: FakeDaemon) -> None:
     """Each flow with its time left, state and three ends, in the order of the daemon."""
-    traffic.flows = [flow(row) for row in printed(line).splitlines()[2:]]
-    assert len(traffic.flows) == 36
+    shown = printed(line).splitlines()[2:]
+    assert len(shown) == 36
+    for row in shown:
+        add_flow(traffic, row)
     assert run(line) == Outcome(0, printed(line), "")
 
 

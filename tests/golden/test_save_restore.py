@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 from pathlib import Path
 
 import pytest
@@ -13,7 +12,8 @@ from tests.golden.conftest import Outcome, Run, captures
 from tests.golden.fake import FakeDaemon
 from tests.golden.test_listings import SUPPORTED, TUNNEL
 from xlvs.errors import XlvsError
-from xlvs.model import Server, Service, ServiceKey, State
+from xlvs.model import Address, Server, Service, ServiceKey, State
+from xlvs.plan.admission import is_unicast
 
 DUMP = next(c["stdin"] for c in captures("05-save-restore") if "stdin" in c)
 REFUSALS = """\
@@ -29,14 +29,12 @@ xlvs does not support firewall marks yet
 xlvs does not support firewall marks yet
 """
 
-ADDRESSES = st.ip_addresses(v=4) | st.ip_addresses(v=6)
-ADDRESSES_OF = {4: st.ip_addresses(v=4), 6: st.ip_addresses(v=6)}
+ADDRESSES_OF = {
+    4: st.ip_addresses(v=4).map(lambda address: Address.parse(str(address))),
+    6: st.ip_addresses(v=6).filter(lambda a: a.ipv4_mapped is None).map(lambda a: Address.parse(str(a))),
+}
+ADDRESSES = ADDRESSES_OF[4] | ADDRESSES_OF[6]
 PORTS = st.integers(1, 65535)
-
-
-def unicast(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:
-    """Say whether the kernel would take a real server of this *address*."""
-    return not (address.is_multicast or address.is_unspecified or address.is_link_local or int(address) == 2**32 - 1)
 
 
 @st.composite
@@ -45,7 +43,7 @@ def services(draw: st.DrawFn) -> Service:
     key = ServiceKey(draw(st.sampled_from(("tcp", "udp"))), draw(ADDRESSES), draw(PORTS))
     scheduler = draw(st.sampled_from(("rr", "wrr", "lc", "wlc", "sh", "mh")))
     known = ("flag-1", "flag-2") if scheduler in ("sh", "mh") else ("flag-1", "flag-2", "flag-3")
-    servers: dict[tuple[ipaddress.IPv4Address | ipaddress.IPv6Address, int], Server] = {}
+    servers: dict[tuple[Address, int], Server] = {}
     for _ in range(draw(st.integers(0, 5))):
         server = draw(servers_of(key))
         servers[server.key] = server
@@ -57,7 +55,7 @@ def servers_of(draw: st.DrawFn, key: ServiceKey) -> Server:
     """A server that the kernel would take for the service of this *key*."""
     forward = draw(st.sampled_from(("nat", "route", "ipip")))
     family = key.address.version if forward != "ipip" else draw(st.sampled_from((4, 6)))
-    address = draw(ADDRESSES_OF[family].filter(unicast))
+    address = draw(ADDRESSES_OF[family].filter(is_unicast))
     port = draw(st.integers(0, 65535)) if forward == "nat" else key.port
     return Server(address, port, forward, draw(st.integers(0, 65535)))
 
@@ -99,7 +97,7 @@ def test_restore_uses_one_connection(run: Run, daemon: FakeDaemon) -> None:
     """Thousands of rules must not be thousands of connections."""
     rules = "".join(f"-A -t 10.0.0.{i}:80\n-a -t 10.0.0.{i}:80 -r 10.1.0.1 -m\n" for i in range(1, 101))
     assert run("ipvsadm -R", stdin=rules) == Outcome(0, "", "")
-    assert (daemon.connections, len(daemon.requests)) == (1, 200)
+    assert (daemon.connections, daemon.changes) == (1, 200)
 
 
 def test_restore_program_replaces_the_table_and_takes_comments(run: Run) -> None:
@@ -145,11 +143,43 @@ def test_no_daemon_is_one_sentence(
     )
 
 
-def test_what_only_the_daemon_knows_is_passed_on(run: Run, daemon: FakeDaemon, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_only_the_daemon_knows_is_passed_on(run: Run, daemon: FakeDaemon) -> None:
     """A refusal that IPVS does not know keeps the daemon's sentence, and exits as the kernel's do."""
-
-    def refuse(_request: object) -> None:
-        raise XlvsError("the map of services is full", code="environment")
-
-    monkeypatch.setattr(daemon, "answer", refuse)
+    daemon.refuse(XlvsError("the map of services is full", code="environment"))
     assert run("ipvsadm -A -t 10.0.0.1:80") == Outcome(255, "", "the map of services is full\n")
+
+
+@pytest.fixture
+def foreign(daemon: FakeDaemon) -> FakeDaemon:
+    """A daemon with a service and a server out of a file."""
+    owner = "config:/etc/xlvs.yaml"
+    server = Server(Address.parse("10.1.0.1"), 80, "nat", owner=owner)
+    key = ServiceKey("tcp", Address.parse("10.0.0.1"), 80)
+    daemon.state = State().add_service(Service(key, "rr", servers=(server,), owner=owner))
+    return daemon
+
+
+@pytest.mark.parametrize("line", ["-D -t 10.0.0.1:80", "-d -t 10.0.0.1:80 -r 10.1.0.1"])
+def test_what_is_in_a_file_is_not_deleted(line: str, run: Run, foreign: FakeDaemon) -> None:
+    """One sentence says whose it is, and it stays."""
+    before = foreign.state
+    answer = run(f"ipvsadm {line}")
+    assert (answer.rc, answer.stdout, answer.stderr.count("\n")) == (255, "", 1)
+    assert "belongs to config:/etc/xlvs.yaml, not to cli" in answer.stderr
+    assert foreign.state == before
+
+
+def test_clearing_leaves_what_is_in_a_file_and_says_so(run: Run, foreign: FakeDaemon) -> None:
+    """``-C`` takes away what ipvsadm's grammar made, also from the services of others."""
+    run("ipvsadm -A -t 10.0.0.2:80")
+    run("ipvsadm -a -t 10.0.0.1:80 -r 10.1.0.2 -m")
+    left = "1 virtual service belongs to others (xlvs get services) and stayed\n"
+    assert run("ipvsadm -C") == Outcome(0, "", left)
+    assert run("ipvsadm -S -n").stdout == ("-A -t 10.0.0.1:80 -s rr\n-a -t 10.0.0.1:80 -r 10.1.0.1:80 -m -w 1\n")
+
+
+def test_what_is_in_a_file_may_be_edited(run: Run, foreign: FakeDaemon) -> None:
+    """An edit keeps the owner, so that the file can still take it back."""
+    assert run("ipvsadm -e -t 10.0.0.1:80 -r 10.1.0.1 -m -w 0") == Outcome(0, "", "")
+    (service,) = foreign.state.services.values()
+    assert [(s.weight, s.owner) for s in service.servers] == [(0, service.owner)]

@@ -36,8 +36,8 @@ def main(argv: list[str]) -> int:
 def _stop(instance: str, *, purge: bool) -> None:
     try:
         with Client(socket_path(instance)) as client:
-            pid = client.call("status")["pid"]
-            client.call("stop", purge=purge)
+            pid = client.get("/v1/status")["pid"]
+            client.post("/v1/stop", query={"purge": purge})
     except UnreachableError:
         if not purge:
             raise

@@ -21,6 +21,11 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+OWNER = "cli"
+"""Whose everything becomes that is made here, and whose alone is deleted."""
+
+_SERVICES = "/v1/services"
+
 
 def main(words: list[str] | None = None) -> int:
     """Run one ipvsadm command line and return its exit status; no words at all list the table."""
@@ -52,7 +57,7 @@ def main_restore(words: list[str] | None = None) -> int:
 def _guard(work: Callable[[Client], int]) -> int:
     """Do the *work* with a connection to the daemon and turn every failure into text and an exit status."""
     try:
-        with Client() as client:
+        with Client(owner=OWNER) as client:
             status = work(client)
             sys.stdout.flush()
             return status
@@ -100,10 +105,10 @@ def _restore(client: Client, lines: Iterable[str]) -> int:
     return status
 
 
-def _ask(client: Client, command: Command, op: str, **arguments: object) -> Any:
+def _ask(command: Command, ask: Callable[..., Any], path: str, *arguments: object) -> Any:
     """Ask the daemon and raise its refusal of *command* in ipvsadm's words."""
     try:
-        return client.call(op, **arguments)
+        return ask(path, *arguments)
     except UnreachableError:
         raise
     except XlvsError as error:
@@ -112,20 +117,30 @@ def _ask(client: Client, command: Command, op: str, **arguments: object) -> Any:
         raise Refused(errors.sentence(command.name, error)) from error
 
 
-def _key(command: Command) -> dict[str, object]:
-    return {"protocol": command.protocol, "address": _text(command.address), "port": command.port}
-
-
 def _text(address: bytes) -> str:
     return socket.inet_ntop(socket.AF_INET if len(address) == 4 else socket.AF_INET6, address)
 
 
-def _find(client: Client, command: Command) -> Any:
+def _endpoint(address: bytes, port: int) -> str:
+    return f"{_text(address)}:{port}" if len(address) == 4 else f"[{_text(address)}]:{port}"
+
+
+def _path(command: Command) -> str:
+    """Return where the service that *command* names is."""
+    return f"{_SERVICES}/{command.protocol}:{_endpoint(command.address, command.port)}"
+
+
+def _server_path(command: Command) -> str:
+    """Return where the real server that *command* names is."""
+    return f"{_path(command)}/servers/{_endpoint(command.server_address, command.server_port)}"
+
+
+def _find(client: Client, command: Command, counters: str = "false") -> Any:
     """Return the service that *command* names as the daemon lists it, None if there is none."""
     if not support.can_exist(command):
         return None
     try:
-        return client.call("list", service=_key(command))["services"][0]
+        return client.get(_path(command), {"counters": counters})
     except NoSuchServiceError:
         return None
 
@@ -140,14 +155,20 @@ def _write_service(client: Client, command: Command) -> None:
             raise Refused(errors.NO_SUCH_SERVICE)
         support.check_scheduling(command)
         raise support.not_yet(lacking)
-    service = {**_key(command), "scheduler": command.scheduler, "flags": sorted(command.flags)}
-    _ask(client, command, command.name, service=service)
+    scheduling = {"scheduler": command.scheduler, "flags": sorted(command.flags)}
+    if command.name == "edit-service":
+        if not support.can_exist(command):
+            raise Refused(errors.NO_SUCH_SERVICE)
+        _ask(command, client.patch, _path(command), scheduling)
+    else:
+        listen = {"protocol": command.protocol, "address": _text(command.address), "port": command.port}
+        _ask(command, client.post, _SERVICES, {"listen": listen, **scheduling})
 
 
 def _delete_service(client: Client, command: Command) -> None:
     if not support.can_exist(command):
         raise Refused(errors.NO_SUCH_SERVICE)
-    _ask(client, command, "delete-service", service=_key(command))
+    _ask(command, client.delete, _path(command))
 
 
 def _write_server(client: Client, command: Command) -> None:
@@ -159,32 +180,37 @@ def _write_server(client: Client, command: Command) -> None:
             raise Refused(errors.SERVICE_NOT_DEFINED)
         support.check_server(command, service)
     server = {
-        "address": _text(command.server_address),
-        "port": command.server_port,
         "forward": command.forward,
         "weight": command.weight,
         "upper": command.upper,
         "lower": command.lower,
     }
-    _ask(client, command, command.name, service=_key(command), server=server)
+    if command.name == "edit-server":
+        _ask(command, client.patch, _server_path(command), server)
+    else:
+        where = {"address": _text(command.server_address), "port": command.server_port}
+        _ask(command, client.post, f"{_path(command)}/servers", {**where, **server})
 
 
 def _delete_server(client: Client, command: Command) -> None:
     if not support.can_exist(command):
         raise Refused(errors.SERVICE_NOT_DEFINED)
-    server = {"address": _text(command.server_address), "port": command.server_port}
-    _ask(client, command, "delete-server", service=_key(command), server=server)
+    _ask(command, client.delete, _server_path(command))
 
 
 def _flush(client: Client, command: Command) -> None:
-    _ask(client, command, "flush")
+    remaining = _ask(command, client.delete, _SERVICES)["remaining"]
+    if remaining:
+        services = "service belongs" if remaining == 1 else "services belong"
+        sys.stderr.write(f"{remaining} virtual {services} to others (xlvs get services) and stayed\n")
 
 
 def _zero(client: Client, command: Command) -> None:
     if not command.family:
-        _ask(client, command, "zero")
+        _ask(command, client.post, "/v1/zero")
     elif support.can_exist(command):
-        _ask(client, command, "zero", service=_key(command))
+        service = f"{command.protocol}:{_endpoint(command.address, command.port)}"
+        _ask(command, client.post, "/v1/zero", None, {"service": service})
     else:
         raise Refused(errors.NO_SUCH_SERVICE)
 
@@ -194,25 +220,32 @@ def _list(client: Client, command: Command) -> None:
 
     options = command.options
     if "connection" in options:
-        sys.stdout.write(tables.format_flows(_ask(client, command, "flows"), options))
+        sys.stdout.write(tables.format_flows(_ask(command, client.get, "/v1/flows"), options))
     elif command.family:
-        service = _find(client, command)
+        service = _find(client, command, _counters(options))
         if service is None:
             raise Stop(1, f"{errors.NO_SUCH_SERVICE}\n")
-        sys.stdout.write(tables.format_list({"services": [service]}, options, single=True))
+        sys.stdout.write(tables.format_list([service], options, single=True))
     elif "timeout" in options:
-        sys.stdout.write(tables.format_timeouts(_ask(client, command, "timeouts")))
+        sys.stdout.write(tables.format_timeouts(_ask(command, client.get, "/v1/timeouts")))
     elif "daemon" in options:
         # There is no connection sync daemon, and of none ipvsadm prints nothing.
         pass
     else:
-        sys.stdout.write(tables.format_list(_ask(client, command, "list"), options, single=False))
+        found = _ask(command, client.get, _SERVICES, {"counters": _counters(options)})
+        sys.stdout.write(tables.format_list(found["services"], options, single=False))
+
+
+def _counters(options: set[str]) -> str:
+    """Return how much of what is counted the table of these *options* shows."""
+    return "true" if options & {"stats", "rate"} else "connections"
 
 
 def _save(client: Client, command: Command) -> None:
     from xlvs.cli.adm import format as tables
 
-    sys.stdout.write(tables.format_rules(_ask(client, command, "list"), command.options))
+    found = _ask(command, client.get, _SERVICES, {"counters": "false"})
+    sys.stdout.write(tables.format_rules(found["services"], command.options))
 
 
 def _set(_client: Client, _command: Command) -> None:

@@ -19,16 +19,16 @@ def server(address: str = "10.0.0.2", **fields: Any) -> dict[str, Any]:
     return {**row, "active": 0, "inactive": 0, "persistent": 0, "stats": ZERO, "rates": ZERO, **fields}
 
 
-def reply(*servers: dict[str, Any], **fields: Any) -> dict[str, Any]:
-    """Return what the daemon answers to ``list``: one service."""
-    service = {"protocol": "tcp", "address": "10.0.0.1", "port": 80, "scheduler": "wlc", "flags": []}
-    service = {**service, "stats": ZERO, "rates": ZERO, "servers": list(servers), **fields}
-    return {"version": [1, 2, 1], "size": 4096, "services": [service]}
+def reply(*servers: dict[str, Any], address: str = "10.0.0.1", **fields: Any) -> list[dict[str, Any]]:
+    """Return the services that the daemon lists: one."""
+    listen = {"protocol": "tcp", "address": address, "port": 80}
+    service = {"listen": listen, "scheduler": "wlc", "flags": [], "stats": ZERO, "rates": ZERO}
+    return [{**service, "servers": list(servers), **fields}]
 
 
-def lines(answer: dict[str, Any], *options: str) -> list[str]:
+def lines(services: list[dict[str, Any]], *options: str) -> list[str]:
     """Return the lines of a numeric table below its titles."""
-    return format_list(answer, {"numeric", *options}, single=True).splitlines()[2:]
+    return format_list(services, {"numeric", *options}, single=True).splitlines()[2:]
 
 
 @pytest.mark.parametrize(

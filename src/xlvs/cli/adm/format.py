@@ -1,6 +1,6 @@
 """The tables of ipvsadm 1.31, byte for byte, trailing blanks included.
 
-Input is what the daemon answers to ``list`` and ``flows``; output is text.
+Input is what the daemon answers to ``GET /v1/services`` and ``GET /v1/flows``; output is text.
 Names are asked of the resolver only when they are to be printed.
 """
 
@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from typing import Any
 
     Row = dict[str, Any]
+
+_VERSION = "IP Virtual Server version 1.2.1 (size=4096)\n"
+"""What ipvsadm prints about the IPVS it would be talking to."""
 
 _FORWARD = {"nat": "Masq", "route": "Route", "ipip": "Tunnel"}
 _SWITCH = {"nat": "-m", "route": "-g", "ipip": "-i"}
@@ -81,33 +84,33 @@ class Names:
         return self._ports[key]
 
 
-def format_list(reply: Row, options: set[str], *, single: bool) -> str:
+def format_list(services: list[Row], options: set[str], *, single: bool) -> str:
     """Return the table of ``-L``; *options* are the long names given, *single*: one service was asked for."""
     names = Names(numeric="numeric" in options)
     view = next((view for view in _TITLES if view in options), "")
     lines = []
     if not single:
-        version = ".".join(str(part) for part in reply["version"])
-        lines.append(f"IP Virtual Server version {version} (size={reply['size']})\n")
+        lines.append(_VERSION)
     lines.append(_TITLES.get(view, _PLAIN_TITLE))
     exact = "exact" in options
-    for service in _services(reply, names, options):
+    for service in _sorted_services(services, names, options):
         lines.append(_service_line(service, names, view, exact))
-        for server in _servers(service, names, options):
-            lines.append(_server_line(server, service["protocol"], names, view, exact))
+        for server in _sorted_servers(service, names, options):
+            lines.append(_server_line(server, service["listen"]["protocol"], names, view, exact))
     return "".join(lines)
 
 
-def format_rules(reply: Row, options: set[str]) -> str:
+def format_rules(services: list[Row], options: set[str]) -> str:
     """Return the rules of ``-S``: what ``-R`` reads."""
     names = Names(numeric="numeric" in options)
     lines = []
-    for service in _services(reply, names, options):
-        protocol = service["protocol"]
-        name = f"{_SERVICE_SWITCH[protocol]} {names.endpoint(service['address'], service['port'], protocol)}"
+    for service in _sorted_services(services, names, options):
+        listen = service["listen"]
+        protocol = listen["protocol"]
+        name = f"{_SERVICE_SWITCH[protocol]} {names.endpoint(listen['address'], listen['port'], protocol)}"
         flags = _flags(service)
         lines.append(f"-A {name} -s {service['scheduler']}{' -b ' + flags if flags else ''}\n")
-        for server in _servers(service, names, options):
+        for server in _sorted_servers(service, names, options):
             tunnel = " --tun-type ipip" if server["forward"] == "ipip" else ""
             endpoint = names.endpoint(server["address"], server["port"], protocol)
             lines.append(f"-a {name} -r {endpoint} {_SWITCH[server['forward']]} -w {server['weight']}{tunnel}\n")
@@ -137,20 +140,20 @@ def format_timeouts(timeouts: Row) -> str:
     return f"Timeout (tcp tcpfin udp): {timeouts['tcp']} {timeouts['tcpfin']} {timeouts['udp']}\n"
 
 
-def _services(reply: Row, names: Names, options: set[str]) -> list[Row]:
-    services: list[Row] = reply["services"]
+def _sorted_services(services: list[Row], names: Names, options: set[str]) -> list[Row]:
     return services if "nosort" in options else sort_services(services, names.pack)
 
 
-def _servers(service: Row, names: Names, options: set[str]) -> list[Row]:
+def _sorted_servers(service: Row, names: Names, options: set[str]) -> list[Row]:
     servers: list[Row] = service["servers"]
     return servers[::-1] if "nosort" in options else sort_servers(servers, names.pack)
 
 
 def _service_line(service: Row, names: Names, view: str, exact: bool) -> str:
-    protocol = service["protocol"]
-    name = f"{protocol.upper():4} {names.endpoint(service['address'], service['port'], protocol)}"
-    if ":" not in service["address"]:
+    listen = service["listen"]
+    protocol = listen["protocol"]
+    name = f"{protocol.upper():4} {names.endpoint(listen['address'], listen['port'], protocol)}"
+    if ":" not in listen["address"]:
         name = name[:33]
     if view in ("stats", "rate"):
         counters = service["stats" if view == "stats" else "rates"]

@@ -28,19 +28,19 @@ _PROTOCOLS = {"tcp": 6, "udp": 17}
 
 def sort_services(rows: list[Row], pack: Callable[[str], bytes]) -> list[Row]:
     """Return services, given oldest first, by family, protocol, address and port (libipvs, ipvs_cmp_services)."""
-    return _arrange([_entry(row, pack) for row in rows], _compare_services)
+    return _arrange([_entry(row, row["listen"], pack) for row in rows], _compare_services)
 
 
 def sort_servers(rows: list[Row], pack: Callable[[str], bytes]) -> list[Row]:
     """Return real servers, given oldest first, by address and port (libipvs, ipvs_cmp_dests)."""
-    return _arrange([_entry(row, pack) for row in rows], _compare_servers)
+    return _arrange([_entry(row, row, pack) for row in rows], _compare_servers)
 
 
-def _entry(row: Row, pack: Callable[[str], bytes]) -> Entry:
-    packed = pack(row["address"])
+def _entry(row: Row, end: Row, pack: Callable[[str], bytes]) -> Entry:
+    packed = pack(end["address"])
     whole = packed.ljust(16, b"\0")
     words = tuple(int.from_bytes(whole[i : i + 4], "big") for i in (0, 4, 8, 12))
-    return 4 if len(packed) == 4 else 6, _PROTOCOLS.get(row.get("protocol", ""), 0), words, row["port"], row
+    return 4 if len(packed) == 4 else 6, _PROTOCOLS.get(end.get("protocol", ""), 0), words, end["port"], row
 
 
 def _compare_services(a: Entry, b: Entry) -> int:

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from msgspec.structs import replace
 
+from xlvs.daemon import stats
 from xlvs.daemon.api import Change
 from xlvs.daemon.server import Server
 from xlvs.daemon.stats import Counters
@@ -103,8 +104,12 @@ class FakeEngine:
         for key in keys:
             place = self.layout.services[key]
             for kind, numbers in (("service", [place.id]), ("server", place.numbers)):
-                for number in numbers:
-                    self.counters[kind].set_baseline(number, self.kernel.raw[kind][number])
+                chosen = np.array(numbers, np.uint32)
+                self.counters[kind].zero(chosen, self.kernel.raw[kind][chosen])
+
+    def set_rates(self, kind: str, number: int, rates: list[int]) -> None:
+        """Let *number* have these rates per second."""
+        self.counters[kind]._estimate[number] = np.array(rates) << stats._SHIFTS
 
     def end(self, kind: str) -> int:
         """Return one more than the highest number."""
@@ -165,6 +170,8 @@ class Running:
         self.director = director
         self._loop = asyncio.new_event_loop()
         self.server = self._call_in_loop(lambda: Server(path, director, **limits))
+        self.connections = 0
+        self._count_connections()
         self._thread = threading.Thread(target=self._loop.run_forever)
 
     def __enter__(self) -> Running:
@@ -184,6 +191,17 @@ class Running:
     def publish(self, change: Change) -> None:
         """Publish as the daemon does, in its loop."""
         self._loop.call_soon_threadsafe(self.server.publish, change)
+
+    def _count_connections(self) -> None:
+        running = self
+        config = self.server._uvicorn.config
+
+        class Counted(config.http):  # type: ignore[name-defined, misc]
+            def connection_made(self, transport: asyncio.Transport) -> None:
+                running.connections += 1
+                super().connection_made(transport)
+
+        config.http = Counted
 
     def _call_in_loop(self, make: Any) -> Any:
         async def made() -> Any:
