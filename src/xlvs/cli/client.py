@@ -96,27 +96,21 @@ class Client:
         """Delete what is at *path*."""
         return self._write("DELETE", path, None, query, if_match)
 
-    def stream(self, path: str, query: Mapping[str, object] | None = None) -> Iterator[dict[str, str]]:
-        """Yield the server-sent events of *path* as dictionaries: ``event``, ``id``, ``data``; comments are left out.
+    def stream(self, path: str, query: Mapping[str, object] | None = None) -> Events:
+        """Return the server-sent events of *path* as dictionaries: ``event``, ``id``, ``data``; comments are left out.
 
-        Ends when the daemon ends.  Has a connection of its own, so that other calls may be made meanwhile.
+        Nothing that happens after this call is missed.  Ends when the daemon ends.  Has a connection of its own, so
+        that other calls may be made meanwhile.
         """
         connection = _Connection(self.path)
         try:
             connection.send("GET", _target(path, dict(query or {})), None, {"Accept": "text/event-stream"})
             if connection.head() != 200:
                 raise _error(json.loads(connection.body()))
-            event: dict[str, str] = {}
-            for line in connection.lines():
-                name, _, value = line.partition(":")
-                if name:
-                    event[name] = value.removeprefix(" ")
-                elif not line:
-                    if event:
-                        yield event
-                    event = {}
-        finally:
+        except BaseException:
             connection.close()
+            raise
+        return Events(connection)
 
     def _write(
         self, method: str, path: str, body: object, query: Mapping[str, object] | None, if_match: int | None
@@ -149,6 +143,38 @@ class Client:
         if status >= 400:
             raise _error(result)
         return result
+
+
+class Events:
+    """The events of a stream, as they come.  Usable in a ``with`` statement."""
+
+    def __init__(self, connection: _Connection) -> None:
+        self._connection = connection
+        self._lines = connection.lines()
+
+    def __enter__(self) -> Events:
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Hear no more."""
+        self._connection.close()
+
+    def __iter__(self) -> Events:
+        return self
+
+    def __next__(self) -> dict[str, str]:
+        event: dict[str, str] = {}
+        for line in self._lines:
+            name, _, value = line.partition(":")
+            if name:
+                event[name] = value.removeprefix(" ")
+            elif not line and event:
+                return event
+        self.close()
+        raise StopIteration
 
 
 class _Connection:

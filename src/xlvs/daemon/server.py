@@ -32,7 +32,7 @@ class Server:
     ) -> None:
         patience = patience or Patience()
         self._path = path
-        self._watchers = api.Watchers()
+        self._watchers = api.Watchers(patience.heartbeat_s)
         app = api.make(director, self._watchers, max_body=max_body)
         config = uvicorn.Config(
             _guarded(hurried(app, patience.body_s)),

@@ -23,12 +23,14 @@ class Patience(msgspec.Struct, frozen=True):
     """How long clients may take, in seconds.
 
     *idle_s*: until the head of the next request is there; *body_s*: until its
-    body is; *stall_s*: to read any part of an answer that does not fit into the socket.
+    body is; *stall_s*: to read any part of an answer that does not fit into the socket.  *heartbeat_s* is how
+    long we leave a watcher without a sign of life.
     """
 
     idle_s: float = 75.0
     body_s: float = 60.0
     stall_s: float = 30.0
+    heartbeat_s: float = 15.0
 
 
 class Connection(H11Protocol):

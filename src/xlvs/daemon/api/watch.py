@@ -14,14 +14,11 @@ from xlvs.daemon.log import log
 QUEUE = 256
 """Events that a watcher may be behind."""
 
-HEARTBEAT_S = 15.0
-"""Seconds of silence after which a comment shows that the daemon is still there."""
-
 
 class Watchers:
-    """The open streams."""
+    """The open streams; after *heartbeat_s* seconds of silence a comment shows that the daemon is still there."""
 
-    def __init__(self, heartbeat_s: float = HEARTBEAT_S) -> None:
+    def __init__(self, heartbeat_s: float) -> None:
         self._heartbeat_s = heartbeat_s
         self._queues: set[asyncio.Queue[bytes | None]] = set()
         self._over = False
@@ -44,12 +41,16 @@ class Watchers:
         for queue in list(self._queues):
             self._end(queue)
 
-    async def stream(self, first: bytes) -> AsyncIterator[bytes]:
-        """Yield *first*, then the events as they come, until the end."""
+    def stream(self, first: bytes) -> AsyncIterator[bytes]:
+        """Return *first*, then the events from now on as they come, until the end."""
         queue: asyncio.Queue[bytes | None] = asyncio.Queue(QUEUE)
-        self._queues.add(queue)
         if self._over:
-            self._end(queue)
+            queue.put_nowait(None)
+        else:
+            self._queues.add(queue)
+        return self._events(first, queue)
+
+    async def _events(self, first: bytes, queue: asyncio.Queue[bytes | None]) -> AsyncIterator[bytes]:
         try:
             yield first
             while True:
