@@ -60,17 +60,6 @@ def start_server(net: Net) -> None:
     net.listening(bulk, "iperf3", net.server, BULK)
 
 
-def measure(way: Way, seconds: float) -> Figures:
-    """Return the figures of one turn of *way*, each measured for *seconds*.  Raises `HostError`."""
-    with Net(straight=way.straight) as net:
-        start_server(net)
-        forwarded = way.set_up(net)
-        ask(net, way, 1)  # neighbours, first connections, caches
-        figures = ask(net, way, seconds) | ask(net, way, seconds, close=True) | send(net, way, seconds)
-        check_hook(way, forwarded)
-        return figures
-
-
 def check_hook(way: Way, forwarded: Callable[[], str] | None) -> None:
     """Raise `HostError` if *way* is xlvs and went by the other hook."""
     if forwarded is not None and forwarded() != way.hook:
@@ -101,7 +90,7 @@ def parse_wrk(said: str) -> tuple[int, float]:
 
 def send(net: Net, way: Way, seconds: float) -> Figures:
     """Return what the server received in Gbit/s, and the CPU time per MB, of one stream from client to server."""
-    options = ["--port", str(BULK), "--time", str(max(1, round(seconds))), "--omit", "1", "--json"]
+    options = ["--port", str(BULK), "--time", str(max(1, round(seconds))), "--json"]
     before = busy_us()
     said = net.run(net.client, "iperf3", "--client", way.address, *options, cpus=CLIENT_CPU)
     spent = busy_us() - before

@@ -27,7 +27,7 @@ STREAM_MODULE = Path("/usr/lib/nginx/modules/ngx_stream_module.so")
 FLAGS = {"nat": "-m", "route": "-g", "ipip": "-i"}
 THREADS = os.cpu_count() or 1
 
-NFTABLES = f"""
+RULES = f"""
 table ip bench {{
     chain prerouting {{
         type nat hook prerouting priority dstnat
@@ -41,7 +41,7 @@ table ip bench {{
 HAPROXY = f"""
 global
     nbthread {THREADS}
-    maxconn 20000
+    maxconn 4000
 defaults
     mode tcp
     timeout connect 5s
@@ -62,7 +62,7 @@ daemon off;
 worker_processes {THREADS};
 pid {{directory}}/stream.pid;
 error_log stderr;
-events {{{{ worker_connections 20000; }}}}
+events {{{{ worker_connections 4096; }}}}
 stream {{{{
     tcp_nodelay on;
     server {{{{ listen {VIP}:{HTTP} backlog=65535; proxy_pass {SERVER}:{REAL_HTTP}; }}}}
@@ -85,7 +85,7 @@ ENVOY_CLUSTER = """\
   - name: {name}
     type: STATIC
     connect_timeout: 5s
-    circuit_breakers: {{ thresholds: [{{ max_connections: 20000, max_pending_requests: 20000 }}] }}
+    circuit_breakers: {{ thresholds: [{{ max_connections: 4096, max_pending_requests: 4096 }}] }}
     load_assignment:
       cluster_name: {name}
       endpoints:
@@ -122,7 +122,7 @@ def nothing(_net: Net) -> None:
 def nftables(net: Net) -> None:
     """Rewrite the destination with nftables, whose nat keeps every connection in conntrack."""
     rules = net.directory / "bench.nft"
-    rules.write_text(NFTABLES)
+    rules.write_text(RULES)
     net.run(net.director, "nft", "-f", str(rules))
 
 
@@ -198,10 +198,10 @@ def balancer(forward: str, hook: str) -> Callable[[Net], Callable[[], str]]:
 
 
 PLAIN = Way("plain routing", nothing, address=SERVER, port=REAL_HTTP)
-NFTABLES_WAY = Way("nftables DNAT", nftables)
+NFTABLES = Way("nftables DNAT", nftables)
 WAYS = (
     PLAIN,
-    NFTABLES_WAY,
+    NFTABLES,
     Way("HAProxy tcp", haproxy),
     Way("nginx stream", nginx),
     Way("Envoy tcp_proxy", envoy),
