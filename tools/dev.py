@@ -91,7 +91,7 @@ def bench(arguments: Sequence[str]) -> int:
     if not arguments or arguments[0] not in names:
         raise VerbError(f"usage: ./dev bench NAME [options]; NAME is one of: {', '.join(names) or 'none yet'}")
     need_root("bench")
-    machine.ensure_programs(machine.TEST, "the benchmark")
+    machine.ensure_programs(machine.BENCH, "the benchmark")
     build_bpf.build()
     return run(f"bench/{arguments[0]}.py", *arguments[1:])
 

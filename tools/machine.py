@@ -15,15 +15,22 @@ import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+STREAM_MODULE = "/usr/lib/nginx/modules/ngx_stream_module.so"
+
 PACKAGES = {
     "ip": "iproute2",
     "nginx": "nginx",
     "wrk": "wrk",
+    "haproxy": "haproxy",
+    "iperf3": "iperf3",
+    "nft": "nftables",
+    STREAM_MODULE: "libnginx-mod-stream",
 }
-"""Program: the Debian package that brings it."""
+"""Program, or the path of a file: the Debian package that brings it."""
 
 DEMO = ("ip", "nginx")
 TEST = (*DEMO, "wrk")
+BENCH = (*TEST, "haproxy", "iperf3", "nft", STREAM_MODULE)
 
 SEARCH_PATH = os.environ.get("PATH", "") + ":/usr/local/sbin:/usr/sbin:/sbin"
 """A user's PATH often lacks the sbin directories, where half of these programs live."""
@@ -42,7 +49,7 @@ def say(message: str) -> None:
 
 def ensure_programs(programs: Iterable[str], purpose: str) -> None:
     """Install those of *programs* that are missing; raises `SetupError`."""
-    missing = [name for name in programs if shutil.which(name, path=SEARCH_PATH) is None]
+    missing = [name for name in programs if not Path(name).exists() and shutil.which(name, path=SEARCH_PATH) is None]
     if missing:
         install(sorted({PACKAGES[name] for name in missing}), f"{purpose} needs {', '.join(missing)}")
 
