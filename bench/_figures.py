@@ -50,7 +50,12 @@ class Column:
     @property
     def width(self) -> int:
         """Characters it takes."""
-        return 9 + 7 * len(self.bases)
+        return self.own + 7 * len(self.bases)
+
+    @property
+    def own(self) -> int:
+        """Characters of the figure itself, without the ratios."""
+        return max(9, len(self.title) + 2 - 7 * len(self.bases))
 
 
 def table(rows: Sequence[Row], columns: Sequence[Column], labels: Mapping[str, str]) -> str:
@@ -58,7 +63,9 @@ def table(rows: Sequence[Row], columns: Sequence[Column], labels: Mapping[str, s
     named = {row.name: row for row in rows}
     first = max(len(row.name) for row in rows) + 1
     titles = " " * first + "".join(f"{column.title:>{column.width}}" for column in columns)
-    heads = "".join(f"{'':>9}" + "".join(f"{'/' + labels[base]:>7}" for base in column.bases) for column in columns)
+    heads = "".join(
+        " " * column.own + "".join(f"{'/' + labels[base]:>7}" for base in column.bases) for column in columns
+    )
     lines = [titles.rstrip(), (" " * first + heads).rstrip()]
     for row in rows:
         lines.append(f"{row.name:<{first}}" + (f"  {row.why}" if row.why else _cells(row, columns, named)))
@@ -68,7 +75,7 @@ def table(rows: Sequence[Row], columns: Sequence[Column], labels: Mapping[str, s
 def _cells(row: Row, columns: Sequence[Column], named: Mapping[str, Row]) -> str:
     text = ""
     for column in columns:
-        text += f"{row.median(column.figure) / column.scale:>9.{column.digits}f}"
+        text += f"{row.median(column.figure) / column.scale:>{column.own}.{column.digits}f}"
         for base in column.bases:
             ratio = row.ratio(column.figure, named[base]) if base in named else None
             text += f"{'-' if ratio is None else f'{ratio:.2f}':>7}"

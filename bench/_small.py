@@ -3,7 +3,8 @@
 A BPF program makes frames of 60 bytes (UDP with a checksum, flows in turn) and sends them out of the client's veth
 as XDP frames; the director's end polls and hands each to its XDP program, or makes an skb of it as a driver does.
 What arrives at the server is counted and dropped by an XDP program there.  Sender, director and receiver share one
-CPU, so a figure holds all three; the way ``no director`` shows what sender and receiver take.
+CPU, so a figure holds all three; the way ``no director`` shows what sender and receiver take, and ``xdp redirect``
+what is left of the director if its XDP program does nothing but send the frame on.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import ipaddress
 import os
 import socket
 import struct
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
@@ -24,14 +26,17 @@ from typing import Any
 import numpy as np
 from _figures import Column, Row
 from _load import check_hook
-from _net import CLIENT, FRONT_MAC, HTTP, SERVER, SERVER_MAC, Net, batch
+from _net import CLIENT, FRONT_MAC, SERVER, SERVER_MAC, Net, batch
 from _ways import NFTABLES, PLAIN, WAYS, Way
 
-import build_bpf
 from xlvs.dataplane import Loaded, Loader, syscalls
 from xlvs.dataplane.uapi import AttachType
 from xlvs.demo import netns
 from xlvs.errors import HostError
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tools"))
+
+import build_bpf
 
 LIVE_FRAMES = 1 << 1  # BPF_F_TEST_XDP_LIVE_FRAMES, include/uapi/linux/bpf.h
 FRAME = 60
@@ -40,7 +45,9 @@ BATCH = 1 << 18
 """Frames per system call."""
 
 NO_DIRECTOR = Way("no director", lambda _net: None, address=SERVER)
-SMALL = (NO_DIRECTOR, *(way for way in WAYS if way in (PLAIN, NFTABLES) or way.hook))
+REDIRECT = Way("xdp redirect", lambda _net: None)
+BARE = (NO_DIRECTOR, REDIRECT, PLAIN, NFTABLES)
+SMALL = (NO_DIRECTOR, REDIRECT, *(way for way in WAYS if way in (PLAIN, NFTABLES) or way.hook))
 
 
 @dataclass
@@ -81,7 +88,7 @@ def main(options: argparse.Namespace, say: Callable[[str], None]) -> tuple[list[
         os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
         stands = []
         for way in SMALL:
-            if options.only in way.name or way in (NO_DIRECTOR, PLAIN, NFTABLES):
+            if options.only in way.name or way in BARE:
                 say(f"setting up {way.name}")
                 stands.append(stand_up(way, program, options.flows, stack))
         for number in range(options.rounds):
@@ -113,32 +120,37 @@ def stand_up(way: Way, program: Path, flows: int, stack: contextlib.ExitStack) -
     batch(f"neighbour replace {SERVER} lladdr {SERVER_MAC} dev back nud permanent\n", net.director)
     netns.inside(net.director, lambda: Path("/proc/sys/net/netfilter/nf_conntrack_checksum").write_text("0"))
     forwarded = way.set_up(net)
-    last = (net.director, "front") if way is NO_DIRECTOR else (net.server, "eth0")
-    link = netns.inside(last[0], lambda: attach(ends.programs["receive"].fd, last[1]))
-    stack.callback(os.close, link)
-    ends.maps["job"].put(0, job(ends, way, netns.inside(net.client, lambda: socket.if_nametoindex("eth0")), flows))
+    hooks = [("receive", net.director, "front") if way is NO_DIRECTOR else ("receive", net.server, "eth0")]
+    if way is REDIRECT:
+        hooks.append(("redirect", net.director, "front"))
+    for name, namespace, device in hooks:
+        stack.callback(os.close, attach(ends.programs[name].fd, namespace, device))
+    ends.maps["job"].put(0, job(ends, way, net, flows))
     stand = Stand(way, Row(way.name), net, ends, forwarded)
     stand.measure(0.2)
     stand.row.rounds.clear()
     return stand
 
 
-def attach(program: int, device: str) -> int:
-    """Put *program* on *device* and return the link's descriptor, which holds it there."""
-    return syscalls.link_create(program, socket.if_nametoindex(device), AttachType.XDP)
+def attach(program: int, namespace: str, device: str) -> int:
+    """Put *program* on *device* of *namespace* and return the link's descriptor, which holds it there."""
+    return netns.inside(namespace, lambda: syscalls.link_create(program, socket.if_nametoindex(device), AttachType.XDP))
 
 
-def job(ends: Loaded, way: Way, ifindex: int, flows: int) -> Any:
+def job(ends: Loaded, way: Way, net: Net, flows: int) -> Any:
     """Return what `send` of small.bpf.c is to do for *way*."""
     target = ipaddress.ip_address(way.address).packed
     client = ipaddress.ip_address(CLIENT).packed
     mac = bytes.fromhex((FRONT_MAC + FRONT_MAC).replace(":", ""))
     payload = bytes(FRAME - 42)
-    udp = struct.pack(">HHHH", 0, way.port if way is not NO_DIRECTOR else HTTP, 8 + len(payload), 0)
+    udp = struct.pack(">HHHH", 0, way.port, 8 + len(payload), 0)
     ip = struct.pack(">BBHHHBBH", 0x45, 0, 20 + len(udp + payload), 0, 0x4000, 64, 17, 0) + bytes(4) + target
     pseudo = target + struct.pack(">HH", 17, len(udp + payload))
     value = np.zeros((), ends.maps["job"].value_dtype)
-    value["mask"], value["ifindex"], value["client"] = flows - 1, ifindex, int.from_bytes(client, "little")
+    value["mask"], value["client"] = flows - 1, int.from_bytes(client, "little")
+    value["ifindex"] = netns.inside(net.client, lambda: socket.if_nametoindex("eth0"))
+    value["next"] = netns.inside(net.director, lambda: socket.if_nametoindex("back"))
+    value["mac"] = np.frombuffer(bytes.fromhex(SERVER_MAC.replace(":", "")), "<u2")
     value["ip_sum"], value["udp_sum"] = words(ip), words(pseudo + udp + payload)
     value["head"] = np.frombuffer(mac + b"\x08\x00" + ip + udp + payload[:2], "<u4")
     return value

@@ -23,9 +23,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 
-ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT / "tools"))
-
 import _load
 import _small
 from _figures import Column, Row, as_json, table
@@ -45,6 +42,9 @@ COLUMNS = (
     Column("close cpu", "us/conn.", bases=BASES[:1]),
 )
 
+STEAL = 7
+"""Where /proc/stat says what the hypervisor took away."""
+
 
 @dataclass
 class Stand:
@@ -57,18 +57,19 @@ class Stand:
 
 
 def main() -> int:
-    """Measure what the command line asks for; return 1 if a way that is not just missing has no figure."""
+    """Measure what the command line asks for."""
     options = parse()
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, interrupt)
-    load, steal = os.getloadavg()[0], stolen()
+    load, before = os.getloadavg()[0], cpu_ticks()
     try:
         rows, columns = _small.main(options, say) if options.small else forward(options)
     except KeyboardInterrupt:
         say("interrupted; everything was removed")
         return 130
-    load_text = f"load average before {load:.2f}, steal {stolen(steal):.1f} %"
-    head = f"{host()}; {load_text}; {options.rounds} rounds of {options.seconds:g} s"
+    spent = [new - old for new, old in zip(cpu_ticks(), before, strict=True)]
+    quiet = f"load average before: {load:.2f}, stolen time: {100 * spent[STEAL] / max(1, sum(spent)):.1f} %"
+    head = f"{host()}; {quiet}; {options.rounds} rounds of {options.seconds:g} s"
     if options.json:
         print(json.dumps({"host": head, "rows": as_json(rows, BASES)}, indent=1))
     else:
@@ -78,7 +79,7 @@ def main() -> int:
 
 def forward(options: argparse.Namespace) -> tuple[list[Row], Sequence[Column]]:
     """Measure with real sockets."""
-    tasks = (
+    tasks: tuple[Callable[[Stand], _load.Figures], ...] = (
         lambda stand: _load.ask(stand.net, stand.way, options.seconds),
         lambda stand: _load.ask(stand.net, stand.way, options.seconds, close=True),
         lambda stand: _load.send(stand.net, stand.way, options.seconds),
@@ -107,7 +108,7 @@ def stand_up(way: Way, row: Row, stack: contextlib.ExitStack) -> list[Stand]:
         _load.start_server(net)
         stand = Stand(way, row, net, way.set_up(net))
     except MissingError as error:
-        row.why = str(error)
+        row.why = f"none: {error}"
         return []
     _load.ask(net, way, 1)  # neighbours, first connections, caches
     return [stand]
@@ -144,13 +145,9 @@ def host() -> str:
     return f"Linux {platform.release()}, {model}, {os.cpu_count()} CPUs"
 
 
-def stolen(before: Sequence[int] = ()) -> object:
-    """Return the counters of /proc/stat; with those of *before*, the percentage that the hypervisor took since."""
-    now = [int(word) for word in Path("/proc/stat").read_text().splitlines()[0].split()[1:9]]
-    if not before:
-        return now
-    spent = [new - old for new, old in zip(now, before, strict=True)]
-    return 100 * spent[7] / max(1, sum(spent))
+def cpu_ticks() -> list[int]:
+    """Return the ticks that all CPUs spent in each state so far."""
+    return [int(word) for word in Path("/proc/stat").read_text().splitlines()[0].split()[1:9]]
 
 
 def interrupt(_signal: int, _frame: FrameType | None) -> None:

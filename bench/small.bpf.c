@@ -2,7 +2,7 @@
 /*
  * Both ends of a run with small frames: `send` makes a frame of the next flow
  * and redirects it to the client's veth, `receive` counts on the server what
- * came through the director and drops it.
+ * came through the director and drops it.  `redirect` can stand in between.
  *
  * `send` runs with BPF_F_TEST_XDP_LIVE_FRAMES: the kernel hands out recycled
  * pages as frames, with whatever the last user left in them (net/bpf/test_run.c,
@@ -19,7 +19,10 @@
 struct job {
 	__u64	sent;
 	__u32	mask;		/* flows less one; a power of two less one */
-	__u32	ifindex;
+	__u32	ifindex;	/* where the frames go */
+	__u32	next;		/* where `redirect` sends them on, and to whom */
+	__u16	mac[3];
+	__u16	pad;
 	__be32	client;		/* the first client's address; 2^14 flows have the same */
 	__u32	ip_sum;
 	__u32	udp_sum;
@@ -76,6 +79,25 @@ SEC("xdp") int send(struct xdp_md *ctx)
 	udp->source = htons(0x8000 | (flow & 0x3fff));
 	udp->check = finish(j->udp_sum + halves + udp->source);
 	return bpf_redirect(j->ifindex, 0);
+}
+
+/* In the director's place: what any XDP program costs here that sends a frame on. */
+SEC("xdp") int redirect(struct xdp_md *ctx)
+{
+	void *data = POINTER(ctx, data), *end = POINTER(ctx, data_end);
+	__u16 *mac = data;
+	__u32 zero = 0;
+	struct job *j;
+
+	j = bpf_map_lookup_elem(&job, &zero);
+	if (!j || data + ETH_HLEN > end)
+		return XDP_ABORTED;
+	if (mac[6] != htons(ETH_P_IP))
+		return XDP_PASS;
+	mac[0] = j->mac[0];
+	mac[1] = j->mac[1];
+	mac[2] = j->mac[2];
+	return bpf_redirect(j->next, 0);
 }
 
 SEC("xdp") int receive(struct xdp_md *ctx)
