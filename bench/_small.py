@@ -88,7 +88,7 @@ def main(options: argparse.Namespace, say: Callable[[str], None]) -> tuple[list[
         os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
         stands = []
         for way in SMALL:
-            if options.only in way.name or way in BARE:
+            if options.only.lower() in way.name.lower() or way in BARE:
                 say(f"setting up {way.name}")
                 stands.append(stand_up(way, program, options.flows, stack))
         for number in range(options.rounds):

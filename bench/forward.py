@@ -116,7 +116,7 @@ def stand_up(way: Way, row: Row, stack: contextlib.ExitStack) -> list[Stand]:
 
 def wanted(ways: Sequence[Way], only: str) -> list[Way]:
     """Return the ways with *only* in their name, and those that all are compared with."""
-    return [way for way in ways if only in way.name or way.name in BASES]
+    return [way for way in ways if only.lower() in way.name.lower() or way.name in BASES]
 
 
 def parse() -> argparse.Namespace:

@@ -45,7 +45,6 @@ def test_json_holds_medians_ratios_and_rounds() -> None:
     found = as_json(rows(), ["foot"])[1]
     assert found == {
         "name": "bicycle",
-        "why": "",
         "median": {"speed": 8.0},
         "ratio": {"foot": {"speed": 2.0}},
         "rounds": {"speed": [2.0, 8.0, 16.0]},
