@@ -22,7 +22,7 @@ struct job {
 	__u32	ifindex;	/* where the frames go */
 	__u32	next;		/* where `redirect` sends them on, and to whom */
 	__u16	mac[3];
-	__u16	pad;
+	__u16	room;		/* bytes by which the director will make frames longer */
 	__be32	client;		/* the first client's address; 2^14 flows have the same */
 	__u32	ip_sum;
 	__u32	udp_sum;
@@ -59,15 +59,22 @@ static __always_inline __u16 finish(__u32 sum)
 
 SEC("xdp") int send(struct xdp_md *ctx)
 {
-	void *data = POINTER(ctx, data), *end = POINTER(ctx, data_end);
-	struct iphdr *ip = data + ETH_HLEN;
-	struct udphdr *udp = (void *)(ip + 1);
+	void *data, *end;
+	struct iphdr *ip;
+	struct udphdr *udp;
 	__u32 flow, halves, zero = 0;
 	struct job *j;
 	__be32 client;
 
 	j = bpf_map_lookup_elem(&job, &zero);
-	if (!j || data + HEAD > end)
+	/* With less headroom than XDP_PACKET_HEADROOM left, the receiver's veth would copy the frame. */
+	if (!j || (j->room && bpf_xdp_adjust_head(ctx, j->room)))
+		return XDP_ABORTED;
+	data = POINTER(ctx, data);
+	end = POINTER(ctx, data_end);
+	ip = data + ETH_HLEN;
+	udp = (void *)(ip + 1);
+	if (data + HEAD > end)
 		return XDP_ABORTED;
 	/* An odd factor: every flow once in each round, but in no order that a prefetcher follows. */
 	flow = (__u32)j->sent++ * 0x9e3779b1 & j->mask;
