@@ -159,8 +159,8 @@ def job(ends: Loaded, way: Way, net: Net, flows: int) -> Any:
 
 
 def room(way: Way) -> int:
-    """Return how many bytes *way* puts in front of a packet."""
-    return 20 if way.name.endswith("ipip") else 0
+    """Return how many bytes *way* puts in front of a packet that is an skb; only an skb would be copied for them."""
+    return 20 if way.hook == "tc" and way.name.endswith("ipip") else 0
 
 
 def words(data: bytes) -> int:
