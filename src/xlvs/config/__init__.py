@@ -5,7 +5,24 @@ Pure: nothing here opens a file.  `document` is the format, `load` reads it,
 `differences` compares states, `dump` writes one, `rewrite` edits a file and keeps its comments.
 """
 
+from xlvs.config.differences import Difference, ServerDifference, differences, render, summary
+from xlvs.config.dump import dump
 from xlvs.config.load import Document, load
+from xlvs.config.merge import merge
 from xlvs.config.problems import ConfigError, Problem
+from xlvs.config.schema import schema
 
-__all__ = ["ConfigError", "Document", "Problem", "load"]
+__all__ = [
+    "ConfigError",
+    "Difference",
+    "Document",
+    "Problem",
+    "ServerDifference",
+    "differences",
+    "dump",
+    "load",
+    "merge",
+    "render",
+    "schema",
+    "summary",
+]

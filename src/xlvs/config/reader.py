@@ -27,8 +27,14 @@ _TOO_MANY = f"the document is too large: its aliases make more than {MAX_VALUES}
 Place = tuple[int, int]
 """Line and column, counted from 1."""
 
-Places = dict[str | int, tuple[Place, Place]]
-"""Where each key, or item, and its value stand."""
+Places = dict[str | int, int]
+"""Where each key, or item, and its value stand: line and column of both in one number.
+
+Numbers, because the garbage collector goes through everything else again and
+again: with tuples a large file took twice as long.
+"""
+
+_BITS = 32
 
 _START: Place = (1, 1)
 _STR = "tag:yaml.org,2002:str"
@@ -37,7 +43,7 @@ PLAIN = {
     "null": re.compile(r"~|null|Null|NULL|"),
     "bool": re.compile(r"true|True|TRUE|false|False|FALSE"),
     "int": re.compile(r"[-+]?[0-9]{1,30}|0o[0-7]{1,30}|0x[0-9a-fA-F]{1,30}"),
-    "float": re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?"),
+    "float": re.compile(r"[-+]?(\.[0-9]{1,30}|[0-9]{1,30}(\.[0-9]{0,30})?)([eE][-+]?[0-9]{1,3})?"),
 }
 """What an unquoted scalar is if it is not text."""
 
@@ -60,17 +66,22 @@ class Tree:
     def __init__(self) -> None:
         self.value: Any = None
         self.faults: list[tuple[Place, str]] = []
-        # By the identity of the container, since an alias is the same object; the container itself is kept
-        # here, so that no other gets its identity.
-        self._places: dict[int, tuple[Any, Places]] = {}
+        # By the identity of the container, since an alias is the same object.
+        self._places: dict[int, Places] = {}
+        # So that no other object gets the identity of a container which is not in the document.
+        self._kept: list[Any] = []
 
     def note(self, container: Any, places: Places) -> None:
         """Remember where the keys and values of a *container* stand."""
-        self._places[id(container)] = container, places
+        self._places[id(container)] = places
+
+    def keep(self, container: Any) -> None:
+        """Keep a *container* that does not become part of the document."""
+        self._kept.append(container)
 
     def places(self, container: Any) -> Places:
         """Return where the keys and values of a *container* stand; empty if it is none."""
-        return self._places.get(id(container), (None, {}))[1]
+        return self._places.get(id(container), {})
 
     def place(self, path: Path, *, at_key: bool = False) -> Place:
         """Return where the value at *path* stands, or as much of the path as there is."""
@@ -79,7 +90,7 @@ class Tree:
             both = self.places(value).get(part)
             if both is None:
                 return found
-            found = both[0] if at_key and depth == len(path) else both[1]
+            found = _unpack(both >> _BITS * 2 if at_key and depth == len(path) else both)
             value = value[part]
         return found
 
@@ -108,7 +119,7 @@ def read_yaml(text: str) -> Tree:
         builder.run(yaml.parse(text, Loader=yaml.CSafeLoader))
     except yaml.MarkedYAMLError as err:
         mark = err.problem_mark or err.context_mark
-        place = _place(mark) if mark else _START
+        place = _within(text, mark.line + 1, mark.column + 1) if mark else _START
         raise SyntaxFault(place, _syntax(text, place, err.problem or err.context or "it ends too early")) from err
     except yaml.reader.ReaderError as err:
         raise SyntaxFault(_at(text, err.position), "there is a character that may not be in YAML") from err
@@ -127,6 +138,12 @@ def _syntax(text: str, place: Place, problem: str) -> str:
     return f"not YAML: {problem}"
 
 
+def _within(text: str, line: int, column: int) -> Place:
+    """Return a place in *text*: libyaml sees the end of the text a line below the last one."""
+    lines = text.splitlines()
+    return (line, column) if line <= len(lines) else (len(lines), len(lines[-1]) + 1)
+
+
 def _at(text: str, position: int) -> Place:
     """Return the place behind *position* bytes of UTF-8."""
     before = text.encode()[:position].decode(errors="ignore")
@@ -137,19 +154,27 @@ def _place(mark: Any) -> Place:
     return mark.line + 1, mark.column + 1
 
 
+def _pack(mark: yaml.Mark) -> int:
+    return mark.line + 1 << _BITS | mark.column + 1
+
+
+def _unpack(packed: int) -> Place:
+    return packed >> _BITS & (1 << _BITS) - 1, packed & (1 << _BITS) - 1
+
+
 class _Frame:
     """A container that is being read."""
 
     __slots__ = ("anchor", "key", "key_place", "merges", "place", "places", "value")
 
-    def __init__(self, value: Any, place: Place, anchor: str | None) -> None:
+    def __init__(self, value: Any, place: int, anchor: str | None) -> None:
         self.value = value
         self.place = place
         self.anchor = anchor
         self.key: str | None = None
         self.key_place = place
         self.places: Places = {}
-        self.merges: list[tuple[Place, Any]] = []
+        self.merges: list[tuple[int, Any]] = []
 
 
 class _Builder:
@@ -183,9 +208,12 @@ class _Builder:
                 if documents > 1:
                     raise SyntaxFault(_place(event.start_mark), "a second document begins here; a file holds one")
 
+    def _fault(self, place: int, message: str) -> None:
+        self.tree.faults.append((_unpack(place), message))
+
     def _scalar(self, event: Any) -> None:
         text, mark = event.value, event.start_mark
-        place = mark.line + 1, mark.column + 1
+        place = mark.line + 1 << _BITS | mark.column + 1
         frame = self._stack[-1] if self._stack else None
         if frame is not None and frame.key is None and type(frame.value) is dict:
             if event.anchor:
@@ -198,44 +226,46 @@ class _Builder:
             if value is self:
                 value = self._cache[text] = _plain(text)
         elif event.tag not in (None, "!", _STR):
-            self.tree.faults.append((place, f"the tag {event.tag} is not for configurations; leave it out"))
+            self._fault(place, f"the tag {event.tag} is not for configurations; leave it out")
         if event.anchor:
             self._anchors[event.anchor] = value
         self._put(value, place)
 
-    def _key(self, frame: _Frame, text: str, place: Place, *, merge: bool) -> None:
+    def _key(self, frame: _Frame, text: str, place: int, *, merge: bool) -> None:
         if not merge and text in frame.places:
-            line = frame.places[text][0][0]
-            self.tree.faults.append((place, f"the key {text!r} is here a second time (the first is in line {line})"))
+            line = _unpack(frame.places[text] >> _BITS * 2)[0]
+            self._fault(place, f"the key {text!r} is here a second time (the first is in line {line})")
         frame.key, frame.key_place = ("<<" if merge else text), place
 
-    def _put(self, value: Any, place: Place) -> None:
+    def _put(self, value: Any, place: int) -> None:
         """Add a whole *value* to the container that is open."""
         if not self._stack:
             self.tree.value = value
             return
         frame = self._stack[-1]
         if type(frame.value) is list:
-            frame.places[len(frame.value)] = place, place
+            frame.places[len(frame.value)] = place << _BITS * 2 | place
             frame.value.append(value)
         elif frame.key is None:
-            self.tree.faults.append((place, "a key is one word, not a list or a mapping"))
-            frame.key = f"(key {len(frame.places)})"
+            raise SyntaxFault(_unpack(place), "a key is one word, not a list or a mapping")
         elif frame.key == "<<":
             frame.merges.append((place, value))
+            self.tree.keep(value)
             frame.key = None
         else:
             if frame.key not in frame.value:
                 frame.value[frame.key] = value
-                frame.places[frame.key] = frame.key_place, place
+                frame.places[frame.key] = frame.key_place << _BITS * 2 | place
+            else:
+                self.tree.keep(value)
             frame.key = None
 
     def _open(self, value: Any, event: Any) -> None:
-        place = _place(event.start_mark)
+        place = _pack(event.start_mark)
         if len(self._stack) >= MAX_DEPTH:
-            raise SyntaxFault(place, f"nested too deeply (at most {MAX_DEPTH} levels)")
+            raise SyntaxFault(_unpack(place), f"nested too deeply (at most {MAX_DEPTH} levels)")
         if event.tag not in (None, "!", "tag:yaml.org,2002:map", "tag:yaml.org,2002:seq"):
-            self.tree.faults.append((place, f"the tag {event.tag} is not for configurations; leave it out"))
+            self._fault(place, f"the tag {event.tag} is not for configurations; leave it out")
         self._stack.append(_Frame(value, place, event.anchor))
 
     def _close(self) -> None:
@@ -243,7 +273,7 @@ class _Builder:
         for place, merged in frame.merges:
             for source in merged if isinstance(merged, list) else [merged]:
                 if not isinstance(source, dict):
-                    self.tree.faults.append((place, "<< takes a mapping, such as the alias *NAME of one"))
+                    self._fault(place, "<< takes a mapping, such as the alias *NAME of one")
                     continue
                 for key, value in source.items():
                     if key not in frame.value:
@@ -255,11 +285,11 @@ class _Builder:
         self._put(frame.value, frame.place)
 
     def _alias(self, event: Any) -> None:
-        place = _place(event.start_mark)
+        place = _pack(event.start_mark)
         if any(frame.anchor == event.anchor for frame in self._stack):
-            raise SyntaxFault(place, f"the alias *{event.anchor} stands inside what it names")
+            raise SyntaxFault(_unpack(place), f"the alias *{event.anchor} stands inside what it names")
         if event.anchor not in self._anchors:
-            raise SyntaxFault(place, f"there is no anchor &{event.anchor} before this alias")
+            raise SyntaxFault(_unpack(place), f"there is no anchor &{event.anchor} before this alias")
         value = self._anchors[event.anchor]
         frame = self._stack[-1] if self._stack else None
         if frame is not None and type(frame.value) is dict and frame.key is None and isinstance(value, str):
@@ -267,7 +297,7 @@ class _Builder:
             return
         self._aliased += self._size(value)
         if self._aliased > MAX_VALUES:
-            raise SyntaxFault(place, _TOO_MANY)
+            raise SyntaxFault(_unpack(place), _TOO_MANY)
         self._put(value, place)
 
     def _size(self, value: Any) -> int:

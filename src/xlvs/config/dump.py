@@ -1,0 +1,60 @@
+"""The model's values as a configuration file: what `load` reads back equal, but for the owners."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from typing import Any
+
+import yaml
+from msgspec import UNSET, UnsetType
+
+from xlvs.config.reader import PLAIN
+from xlvs.config.words import options
+from xlvs.model.server import Server
+from xlvs.model.service import Service
+
+
+class _Dumper(yaml.CSafeDumper):
+    """Quotes every text that one of the two YAML versions would take for something else."""
+
+
+for _kind, _pattern in PLAIN.items():
+    # PyYAML knows 1.1 and quotes what that would misread.  What a tag nobody uses claims besides gets quotes, too.
+    _Dumper.add_implicit_resolver(f"!{_kind}", re.compile(rf"(?:{_pattern.pattern})\Z"), None)
+
+
+def dump(services: Iterable[Service], *, interfaces: dict[str, str] | None | UnsetType = UNSET) -> str:
+    """Return the text of a file with these *services*; *interfaces* as in `Document`."""
+    document: dict[str, Any] = {}
+    if not isinstance(interfaces, UnsetType):
+        document["interfaces"] = "auto" if interfaces is None else dict(interfaces)
+    document["services"] = [entry(service) for service in services]
+    return str(yaml.dump(document, Dumper=_Dumper, default_flow_style=None, sort_keys=False, width=200))
+
+
+def entry(service: Service) -> dict[str, Any]:
+    """Return the entry of a *service* as plain values, nothing left to defaults."""
+    key = service.key
+    found: dict[str, Any] = {"name": service.name} if service.name else {}
+    found["listen"] = {"address": str(key.address), "port": key.port, "protocol": key.protocol}
+    if service.device:
+        found["address"] = {"device": service.device}
+    found["scheduler"] = service.scheduler
+    if service.flags:
+        found["options"] = dict.fromkeys(options(service.scheduler, service.flags), True)
+    found["servers"] = [server_entry(server) for server in service.servers]
+    return found
+
+
+def server_entry(server: Server) -> dict[str, Any]:
+    """Return the entry of a *server* as plain values."""
+    found: dict[str, Any] = {
+        "address": str(server.address),
+        "port": server.port,
+        "forward": server.forward,
+        "weight": server.weight,
+    }
+    if server.upper or server.lower:
+        found |= {"upper": server.upper, "lower": server.lower}
+    return found
