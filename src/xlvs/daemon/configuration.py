@@ -27,7 +27,7 @@ def read(path: Path, have: State) -> State:
         raise HostError(f"cannot read {path}: {err.strerror}") from err
     except UnicodeDecodeError as err:
         raise HostError(f"cannot read {path}: it is not UTF-8 (byte {err.start})") from err
-    document = config.load(text, filename=str(path))
+    document = config.load(text, filename=str(path), owner=owner_of(path))
     for service in document.services:
         admit(service)
     return config.merge(have, document, owner_of(path))

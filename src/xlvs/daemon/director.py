@@ -19,8 +19,8 @@ from pathlib import Path
 from typing import Any
 
 import xlvs
-from xlvs.config import Change, differences
-from xlvs.daemon import configuration, systemd
+from xlvs.config import differences
+from xlvs.daemon import api, configuration, systemd
 from xlvs.daemon.attach import Attachments
 from xlvs.daemon.engine import Engine
 from xlvs.daemon.host import advice, sysctls
@@ -189,7 +189,7 @@ class Daemon:
             return
         self.engine.apply(new)
         log("configuration put in force", file=path, generation=self.engine.state.generation)
-        self._server.publish(Change(self.engine.state.generation, owner, differences(have, new)))
+        self._server.publish(api.Change(self.engine.state.generation, owner, list(differences(have, new))))
         self.changed()
 
     def _wish(self) -> Wish:
