@@ -18,7 +18,7 @@ import uvicorn
 from litestar.types import ASGIApp, Receive, Scope, Send
 
 from xlvs.daemon import api
-from xlvs.daemon.api.connection import Patience, connection_class, hurried
+from xlvs.daemon.api.connection import Connection, Patience, connection_class, hurried
 
 _BACKLOG = 512
 _GRACE_S = 1
@@ -72,6 +72,9 @@ class Server:
         """Stop listening, give answers under way a second, and hang up."""
         self._watchers.close()
         self._path.unlink(missing_ok=True)
+        for connection in list(self._uvicorn.server_state.connections):
+            if isinstance(connection, Connection):
+                connection.abandon()
         self._uvicorn.over.set()
         if self._task:
             await self._task

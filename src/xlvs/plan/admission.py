@@ -9,6 +9,7 @@ from __future__ import annotations
 from xlvs import sched
 from xlvs.errors import InvalidError, ServiceExistsError, UnsupportedError
 from xlvs.model import SCHED_FLAGS, Address, Service, State
+from xlvs.model.state import check_family
 
 
 def admit(service: Service) -> None:
@@ -17,6 +18,7 @@ def admit(service: Service) -> None:
     if unknown := service.flags.difference(SCHED_FLAGS):
         raise InvalidError(f"unknown scheduler flag {min(unknown)!r} (one of {', '.join(SCHED_FLAGS)})")
     for server in service.servers:
+        check_family(service.key, server)
         if server.upper or server.lower:
             raise UnsupportedError("connection thresholds of real servers are not supported yet")
         if not is_unicast(server.address):

@@ -27,6 +27,7 @@ def test_what_xlvs_can_do_is_admitted() -> None:
         (Service(WEB, "rr", frozenset(["flag-9"])), InvalidError, "unknown scheduler flag 'flag-9'"),
         (Service(WEB, servers=(Server(REAL, 80, upper=5),)), UnsupportedError, "thresholds"),
         (Service(WEB, servers=(Server(Address.parse("239.0.0.1"), 80),)), InvalidError, "no unicast address"),
+        (Service(WEB, servers=(Server(Address.parse("fd00::1"), 80, "nat"),)), InvalidError, "address family"),
     ],
 )
 def test_what_xlvs_cannot_do_is_refused(service: Service, error: type[XlvsError], words: str) -> None:

@@ -18,8 +18,9 @@ from msgspec import UNSET, UnsetType
 from xlvs.config import Difference, differences
 from xlvs.daemon import views
 from xlvs.daemon.api import edits
+from xlvs.daemon.api.problems import StaleError
 from xlvs.daemon.api.watch import Watchers, encode
-from xlvs.errors import ConflictError, InvalidError
+from xlvs.errors import InvalidError
 from xlvs.model import ServiceKey, State, codec
 from xlvs.plan.admission import admit
 
@@ -78,7 +79,7 @@ class Change(msgspec.Struct, frozen=True):
 class Changed(msgspec.Struct, frozen=True):
     """The answer to a write: the generation of the state, and what was changed, or would be by a dry run.
 
-    *remaining* is how many services others keep after a flush.
+    *differences* is empty if they were not asked for.  *remaining* is how many services others keep after a flush.
     """
 
     generation: int
@@ -89,13 +90,14 @@ class Changed(msgspec.Struct, frozen=True):
 class Write:
     """One write, and the state *have* that it begins from; *asking* is who must own what it deletes, None: nobody."""
 
-    def __init__(self, context: Context, owner: str, *, force: bool, dry_run: bool) -> None:
+    def __init__(self, context: Context, owner: str, *, force: bool, dry_run: bool, told: bool) -> None:
         self.owner = owner
         self.force = force
         self.asking = None if force else owner
         self.have = context.director.engine.state
         self._context = context
         self.dry_run = dry_run
+        self._told = told or dry_run
 
     def commit(self, new: State, keys: Collection[ServiceKey] | None = None) -> Changed:
         """Put *new* in force, in which *keys* may differ from before (None: any); raises `XlvsError`."""
@@ -107,12 +109,15 @@ class Write:
         for key in touched:
             if key in new.services:
                 admit(new.services[key])
-        found = list(differences(edits.part(have, touched), edits.part(new, touched)))
+        watchers = self._context.watchers
+        found = []
+        if self._told or len(watchers):
+            found = differences(edits.part(have, touched), edits.part(new, touched))
         if self.dry_run or not touched and have.interfaces == new.interfaces:
             return Changed(have.generation, found)
         engine.apply(new, touched)
         self._context.director.changed()
-        publish(self._context.watchers, Change(engine.state.generation, self.owner, found))
+        publish(watchers, Change(engine.state.generation, self.owner, found))
         return Changed(engine.state.generation, found)
 
 
@@ -123,26 +128,29 @@ def provide_write(
     dry_run: Annotated[
         bool, QueryParameter(name="dry-run", description="Say what would be changed, and change nothing.")
     ] = False,
+    told: Annotated[
+        bool, QueryParameter(name="differences", description="Say what was changed; of many services it takes long.")
+    ] = True,
     if_match: Annotated[
         str | None,
         HeaderParameter(name="If-Match", description='Fail with 412 unless the state is of this generation: "17".'),
     ] = None,
 ) -> Write:
-    """Return the write that a request asks for; raises `ConflictError`."""
+    """Return the write that a request asks for; raises `StaleError`."""
     context: Context = state  # type: ignore[assignment]
     check_match(if_match, context.director.engine.state.generation)
     if not owner.isprintable():
         raise InvalidError(f"the owner {owner!r} is no word that can be printed")
-    return Write(context, owner, force=force, dry_run=dry_run)
+    return Write(context, owner, force=force, dry_run=dry_run, told=told)
 
 
 def check_match(if_match: str | None, generation: int) -> None:
-    """Refuse unless the state is of a generation that *if_match* names (RFC 9110 §13.1.1); raises `ConflictError`."""
+    """Refuse unless the state is of a generation that *if_match* names (RFC 9110 §13.1.1); raises `StaleError`."""
     if if_match is None:
         return
     tags = [tag.strip() for tag in if_match.split(",")]
     if etag(generation) not in tags and "*" not in tags:
-        raise ConflictError(f"the state has changed: it is of generation {generation}, not {if_match}; look again")
+        raise StaleError(f"the state has changed: it is of generation {generation}, not {if_match}; look again")
 
 
 def etag(generation: int) -> str:

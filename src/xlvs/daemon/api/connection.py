@@ -76,6 +76,11 @@ class Connection(H11Protocol):
         super().resume_writing()
         self._end_stall()
 
+    def abandon(self) -> None:
+        """Hang up on a request that is not whole yet: nobody will wait for the rest."""
+        if self.cycle is not None and self.cycle.more_body and not self.cycle.response_started:
+            self.transport.abort()
+
     def send_400_response(self, msg: str) -> None:
         """Answer what is no HTTP with a problem document, if it can be answered, and hang up."""
         if self.conn.our_state not in (h11.IDLE, h11.SEND_RESPONSE):

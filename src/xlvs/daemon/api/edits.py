@@ -10,7 +10,6 @@ from msgspec.structs import replace
 
 from xlvs.errors import OwnedError
 from xlvs.model import Server, Service, ServiceKey, State
-from xlvs.model.state import check_family
 
 
 def put_service(state: State, service: Service, *, force: bool) -> State:
@@ -32,8 +31,6 @@ def put_service(state: State, service: Service, *, force: bool) -> State:
                 raise OwnedError(_belongs(what, server.owner, service.owner))
         servers = [replace(server, owner=kept.get(server.key, server.owner)) for server in service.servers]
         service = service.with_servers(tuple(servers))
-    for server in service.servers:
-        check_family(service.key, server)
     return replace(state, services={**state.services, service.key: service})
 
 

@@ -16,7 +16,7 @@ from litestar import Request, Response
 from litestar.exceptions import HTTPException, ValidationException
 
 from xlvs.daemon.log import log
-from xlvs.errors import XlvsError
+from xlvs.errors import ConflictError, XlvsError
 
 MEDIA_TYPE = "application/problem+json"
 
@@ -26,7 +26,7 @@ _STATUS = {
     "no-such-service": 404,
     "no-such-server": 404,
     "owned": 403,
-    "conflict": 412,
+    "conflict": 409,
     "invalid": 400,
     "unknown-scheduler": 422,
     "unsupported": 422,
@@ -59,6 +59,10 @@ class TooSlow(HTTPException):
     status_code = 408
 
 
+class StaleError(ConflictError):
+    """The state is not of the generation that the client's condition names."""
+
+
 class ClientGone(HTTPException):
     """The client has hung up before its request was whole: nobody reads the answer."""
 
@@ -67,7 +71,8 @@ class ClientGone(HTTPException):
 
 def of_error(error: XlvsError) -> Problem:
     """Return the problem document of an *error* of ours."""
-    return problem(_STATUS.get(error.code, 500), error.code, str(error))
+    status = 412 if isinstance(error, StaleError) else _STATUS.get(error.code, 500)
+    return problem(status, error.code, str(error))
 
 
 def problem(status: int, code: str, detail: str) -> Problem:

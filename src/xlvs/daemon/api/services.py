@@ -17,7 +17,6 @@ from xlvs.daemon.api.types import ServerBody, ServerPatch, ServiceBody, ServiceP
 from xlvs.daemon.views import ServiceView
 from xlvs.errors import InvalidError, NoSuchServerError, NoSuchServiceError
 from xlvs.model import ServiceKey, State, endpoint
-from xlvs.model.state import check_family
 from xlvs.plan.admission import admit_name
 
 Id = Annotated[
@@ -159,9 +158,7 @@ async def patch_server(id: Id, server: ServerId, data: JSONBody[ServerPatch], wr
     have = write.have.service(key).server(server_key)
     if have is None:
         raise NoSuchServerError(f"virtual service {key} has no real server {endpoint(*server_key)}")
-    edited = data.apply(have)
-    check_family(key, edited)
-    return _answer(write.commit(write.have.edit_server(key, edited), [key]))
+    return _answer(write.commit(write.have.edit_server(key, data.apply(have)), [key]))
 
 
 @delete(

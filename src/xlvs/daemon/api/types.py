@@ -16,6 +16,10 @@ from xlvs.model import Address, Server, Service, ServiceKey
 Protocol = Literal["tcp", "udp"]
 Forward = Literal["nat", "route", "ipip"]
 Flag = Literal["flag-1", "flag-2", "flag-3"]
+Hook = Literal["xdp", "tc", "none", "auto"]
+# linux/if.h: IFNAMSIZ is 16 with the final zero; net/core/dev.c, dev_valid_name: no slash, no colon, no white space.
+Device = Annotated[str, Meta(pattern=r"^[^/:\s]{1,15}$")]
+NoDevice = Annotated[str, Meta(pattern=r"^[^/:\s]{0,15}$")]
 Port = Annotated[int, Meta(ge=1, le=65535)]
 ServerPort = Annotated[int, Meta(ge=0, le=65535)]
 Weight = Annotated[int, Meta(ge=0, le=65535)]
@@ -59,7 +63,7 @@ class ServiceBody(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     flags: list[Flag] = []
     servers: list[ServerBody] = []
     name: str = ""
-    device: str = ""
+    device: NoDevice = ""
     owner: str = ""
 
     def service(self, owner: str) -> Service:
@@ -79,7 +83,7 @@ class ServicePatch(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     scheduler: str | None | UnsetType = UNSET
     flags: list[Flag] | None | UnsetType = UNSET
     name: str | None | UnsetType = UNSET
-    device: str | None | UnsetType = UNSET
+    device: NoDevice | None | UnsetType = UNSET
 
     def apply(self, service: Service) -> Service:
         """Return *service* with these fields; raises `InvalidError`."""
@@ -113,10 +117,10 @@ class ServerPatch(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
 
 
 class ConfigBody(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
-    """The whole of what one owner wants.  `interfaces` null leaves them to xlvs."""
+    """The whole of what one owner wants.  `interfaces` null leaves them to xlvs; left out, they stay as they are."""
 
     services: list[ServiceBody]
-    interfaces: dict[str, str] | None = None
+    interfaces: dict[Device, Hook] | None | UnsetType = UNSET
 
 
 def read_endpoint(text: str) -> tuple[Address, int]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from typing import Any
 
 import msgspec
 from litestar import Response, get, put
@@ -17,6 +18,7 @@ from xlvs.daemon.api.answers import READING, WRITING, answer, errors
 from xlvs.daemon.api.changes import Changed, Context, Write
 from xlvs.daemon.api.types import ConfigBody
 from xlvs.daemon.views import ServiceView
+from xlvs.errors import InvalidError
 
 
 class Config(msgspec.Struct, frozen=True):
@@ -37,7 +39,10 @@ async def get_config(state: Context) -> Response[Config]:
 async def put_config(data: JSONBody[ConfigBody], write: NamedDependency[Write]) -> Response[Changed]:
     """Let the owner's services be exactly these; those of others stay.  All of it or nothing; a dry run is a plan."""
     services = tuple([body.service(write.owner) for body in data.services])
-    new = merge(write.have, Document(data.interfaces, services), write.owner, take_over=write.force)
+    if len({service.key for service in services}) < len(services):
+        raise InvalidError("the body has a virtual service twice")
+    interfaces: Any = data.interfaces
+    new = merge(write.have, Document(interfaces, services), write.owner, take_over=write.force)
     changed = write.commit(new)
     return answer(changed, changed.generation)
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import numpy as np
 import pytest
 
-from tests.unit.daemon.api.fake import FakeDirector, Running
+from tests.unit.daemon.api.fake import FakeDirector
 from xlvs.cli.client import Client
 from xlvs.dataplane import _abi as abi
 from xlvs.errors import (

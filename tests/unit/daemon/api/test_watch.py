@@ -40,14 +40,17 @@ def test_watchers_hear_of_every_change(running: Running, client: Client) -> None
 
 def test_silence_is_broken_by_comments(tmp_path: Path) -> None:
     """A watcher can tell a daemon that has nothing to say from one that is gone."""
-    with Running(tmp_path / "s", FakeDirector(), patience=Patience(heartbeat_s=0.01)) as running:
-        with socket.socket(socket.AF_UNIX) as watcher:
-            watcher.settimeout(10)
-            watcher.connect(str(running.path))
-            watcher.sendall(b"GET /v1/watch HTTP/1.1\r\nHost: x\r\n\r\n")
-            text = b""
-            while text.count(b": still here\n\n") < 2:
-                text += watcher.recv(4096)
+    patience = Patience(heartbeat_s=0.01)
+    with (
+        Running(tmp_path / "s", FakeDirector(), patience=patience) as running,
+        socket.socket(socket.AF_UNIX) as watcher,
+    ):
+        watcher.settimeout(10)
+        watcher.connect(str(running.path))
+        watcher.sendall(b"GET /v1/watch HTTP/1.1\r\nHost: x\r\n\r\n")
+        text = b""
+        while text.count(b": still here\n\n") < 2:
+            text += watcher.recv(4096)
     assert b": generation 0\n\n" in text
 
 
