@@ -2,6 +2,16 @@
 /*
  * All maps.  Every one is pinned; user space writes those marked U, the
  * programs those marked K.
+ *
+ * schema_* is the version of a map's layout and meaning, from 1 on, and what
+ * becomes of a pinned one of an older version.  Raise it with every change of
+ * the key, the value, or what they mean (tests/unit/dataplane/layouts.txt
+ * remembers them all).
+ *
+ *   user	carried over field by field; new fields are 0 (dataplane/migrate.py knows the exceptions)
+ *   kernel	refused: programs go on writing it while the new ones are loaded
+ *   counts	made anew; if there are only more rows, with the counts so far
+ *   cache	made anew, also if its size has changed: all of it comes back by itself
  */
 #ifndef XLVS_MAPS_H
 #define XLVS_MAPS_H
@@ -10,6 +20,7 @@
 
 /* U. What to balance.  Full: the daemon refuses the service. */
 struct {
+	__uint(schema_user, 2);
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(max_entries, XLVS_MAX_SERVICES);
 	__type(key, struct xlvs_service_key);
@@ -18,6 +29,7 @@ struct {
 
 /* U. The word that puts prepared changes in force: 1 ... 2^31 - 1, the next one with each change. */
 struct {
+	__uint(schema_user, 1);
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(map_flags, BPF_F_MMAPABLE);
 	__uint(max_entries, 1);
@@ -27,6 +39,7 @@ struct {
 
 /* U. The order and weights of each service's servers; never changed in place while a service refers to them. */
 struct {
+	__uint(schema_user, 2);
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(max_entries, XLVS_MAX_BLOCKS);
 	__type(key, __u32);
@@ -35,6 +48,7 @@ struct {
 
 /* U. Servers by number.  A number is free again only when no flow refers to it. */
 struct {
+	__uint(schema_user, 2);
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(max_entries, XLVS_MAX_SERVERS);
 	__type(key, __u32);
@@ -43,6 +57,7 @@ struct {
 
 /* K. Flows per server, by server number. */
 struct {
+	__uint(schema_kernel, 1);
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(max_entries, XLVS_MAX_SERVERS);
 	__type(key, __u32);
@@ -51,6 +66,7 @@ struct {
 
 /* K, and U when the order changes.  By the index of a service. */
 struct {
+	__uint(schema_kernel, 1);
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(max_entries, 2 * XLVS_MAX_SERVICES);
 	__type(key, __u32);
@@ -66,6 +82,7 @@ struct xlvs_table_map {
 	__type(value, __u32);
 };
 struct {
+	__uint(schema_user, 2);
 	__uint(type, BPF_MAP_TYPE_ARRAY_OF_MAPS);
 	__uint(max_entries, 2 * XLVS_MAX_SERVICES);
 	__type(key, __u32);
@@ -74,6 +91,7 @@ struct {
 
 /* K. Counters per service and per server; zeroed by user space as a difference, never written. */
 struct {
+	__uint(schema_kernel, 1);
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
 	__uint(max_entries, XLVS_MAX_SERVICES);
 	__type(key, __u32);
@@ -81,6 +99,7 @@ struct {
 } service_stats SEC(".maps");
 
 struct {
+	__uint(schema_kernel, 1);
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
 	__uint(max_entries, XLVS_MAX_SERVERS);
 	__type(key, __u32);
@@ -89,6 +108,7 @@ struct {
 
 /* K. The flow table: keys of both directions to slots of the flow array.  Full: stateless choice. */
 struct {
+	__uint(schema_kernel, 1);
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(max_entries, 2 * XLVS_MAX_FLOWS);
 	__type(key, struct xlvs_flow_key);
@@ -96,6 +116,7 @@ struct {
 } flow_index SEC(".maps");
 
 struct {
+	__uint(schema_kernel, 1);
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(max_entries, XLVS_MAX_FLOWS);
 	__type(key, __u32);
@@ -104,12 +125,14 @@ struct {
 
 /* K. Slots of the flow array that were given back. */
 struct {
+	__uint(schema_kernel, 1);
 	__uint(type, BPF_MAP_TYPE_STACK);
 	__uint(max_entries, XLVS_MAX_FLOWS);
 	__type(value, __u32);
 } flow_free SEC(".maps");
 
 struct {
+	__uint(schema_kernel, 1);
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(max_entries, 1);
 	__type(key, __u32);
@@ -121,6 +144,7 @@ struct {
  * here an address has none in `addrs`.  Flags of addresses that have gone stay until the daemon starts anew.
  */
 struct {
+	__uint(schema_cache, 1);
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(max_entries, XLVS_HINTS);
 	__type(key, __u32);
@@ -129,6 +153,7 @@ struct {
 
 /* U. Which addresses are ours to look at. */
 struct {
+	__uint(schema_user, 1);
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(max_entries, XLVS_MAX_ADDRS);
 	__type(key, struct xlvs_addr);
@@ -137,6 +162,7 @@ struct {
 
 /* U. nat servers by their own address and port: how a reply without a flow finds its service while the table is full. */
 struct {
+	__uint(schema_user, 1);
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(max_entries, XLVS_MAX_SERVERS);
 	__type(key, struct xlvs_service_key);
@@ -145,6 +171,7 @@ struct {
 
 /* K. Ports of fragmented datagrams, from the first fragment for the later ones.  Full: the oldest goes. */
 struct {
+	__uint(schema_cache, 1);
 	__uint(type, BPF_MAP_TYPE_LRU_HASH);
 	__uint(max_entries, XLVS_MAX_FRAGMENTS);
 	__type(key, struct xlvs_frag_key);
@@ -153,6 +180,7 @@ struct {
 
 /* K. The expiry timer, alive as long as the map is pinned. */
 struct {
+	__uint(schema_cache, 1);
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(max_entries, 1);
 	__type(key, __u32);
@@ -161,6 +189,7 @@ struct {
 
 /* K. The time, which is read once per tick. */
 struct {
+	__uint(schema_cache, 1);
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
 	__uint(max_entries, 1);
 	__type(key, __u32);
@@ -169,6 +198,7 @@ struct {
 
 /* K. Room to build an ICMP answer, and its rate limit. */
 struct {
+	__uint(schema_cache, 1);
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
 	__uint(max_entries, 1);
 	__type(key, __u32);
@@ -180,6 +210,7 @@ struct {
  * Slot taken: the newcomer is left out, and XDP leaves its packets to TC.
  */
 struct {
+	__uint(schema_cache, 1);
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(max_entries, XLVS_MAX_INTERFACES);
 	__type(key, __u32);
@@ -188,6 +219,7 @@ struct {
 
 /* U. One value for the whole director. */
 struct {
+	__uint(schema_user, 1);
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(max_entries, 1);
 	__type(key, __u32);
@@ -196,6 +228,7 @@ struct {
 
 /* K. By enum xlvs_drop and enum xlvs_counter. */
 struct {
+	__uint(schema_counts, 1);
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
 	__uint(max_entries, XLVS_DROPS);
 	__type(key, __u32);
@@ -203,6 +236,7 @@ struct {
 } drops SEC(".maps");
 
 struct {
+	__uint(schema_counts, 1);
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
 	__uint(max_entries, XLVS_COUNTERS);
 	__type(key, __u32);

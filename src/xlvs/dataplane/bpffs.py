@@ -15,6 +15,8 @@ from xlvs.errors import HostError
 
 _MAGIC = 0xCAFE4A11
 _MNT_DETACH = 2
+_AT_FDCWD = -100
+_RENAME_EXCHANGE = 2
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -49,6 +51,22 @@ def purge(directory: Path) -> None:
             os.rmdir(os.path.join(base, name))
     if _libc.umount2(os.fsencode(directory), _MNT_DETACH) == 0:
         directory.rmdir()
+
+
+def exchange(one: Path, other: Path) -> None:
+    """Let two names of one bpffs change places, in one step that nobody sees half of (renameat2(2))."""
+    if _libc.renameat2(_AT_FDCWD, os.fsencode(one), _AT_FDCWD, os.fsencode(other), _RENAME_EXCHANGE) != 0:
+        error = ctypes.get_errno()
+        raise OSError(error, os.strerror(error), str(one))
+
+
+def remove(folder: Path) -> None:
+    """Remove a directory of pins; fine if there is none."""
+    if not folder.is_dir():
+        return
+    for pin in folder.iterdir():
+        pin.unlink()
+    folder.rmdir()
 
 
 def pin_name(name: str) -> str:

@@ -17,6 +17,9 @@ import numpy as np
 
 from xlvs.errors import InvalidError
 
+OPAQUE = ("xlvs_addr",)
+"""Structs that Python handles as plain bytes: an address is 16 of them."""
+
 _MAGIC = 0xEB9F
 
 
@@ -70,9 +73,21 @@ class Type:
         return element, count
 
 
+class Upgrade(enum.StrEnum):
+    """What becomes of a pinned map of an older schema (see bpf/maps.h)."""
+
+    USER = "user"
+    KERNEL = "kernel"
+    COUNTS = "counts"
+    CACHE = "cache"
+
+
 @dataclass(frozen=True, slots=True)
 class MapDef:
-    """A map as the C source declares it; *inner* is the template of a map in map."""
+    """A map as the C source declares it; *inner* is the template of a map in map.
+
+    *schema* is the version of its layout, *upgrade* what becomes of older ones.
+    """
 
     name: str
     type: int
@@ -83,6 +98,8 @@ class MapDef:
     key_size: int
     value_size: int
     inner: MapDef | None
+    schema: int = 1
+    upgrade: Upgrade = Upgrade.KERNEL
 
 
 class Btf:
@@ -204,7 +221,7 @@ class Btf:
     def _map(self, name: str, type_id: int) -> MapDef:
         numbers = {"type": 0, "max_entries": 0, "map_flags": 0, "key_size": 0, "value_size": 0}
         types = {"key": 0, "value": 0}
-        inner = None
+        inner, schema, upgrade = None, 1, Upgrade.KERNEL
         for member, member_id, _ in self.resolve(type_id)[1].rows("<III"):
             field = self.string(member)
             if field in numbers:  # int (*field)[number]
@@ -214,6 +231,8 @@ class Btf:
             elif field == "values":  # typeof(x) *values[]
                 element, _ = self.resolve(member_id)[1].array()
                 inner = self._map(f"{name}_inner", self.resolve(element)[1].target)
+            elif field.startswith("schema_"):
+                schema, upgrade = self._pointed_array(member_id)[1], Upgrade(field.removeprefix("schema_"))
             else:
                 raise InvalidError(f"map {name} has the attribute {field!r}, which the loader does not know")
         return MapDef(
@@ -226,6 +245,8 @@ class Btf:
             self.size(types["key"]) if types["key"] else numbers["key_size"],
             4 if inner else self.size(types["value"]) if types["value"] else numbers["value_size"],
             inner,
+            schema,
+            upgrade,
         )
 
     def _pointed_array(self, type_id: int) -> tuple[int, int]:

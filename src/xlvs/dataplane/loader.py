@@ -4,7 +4,8 @@ Maps with the same name in several objects are one map.  Everything is pinned
 below one directory of a bpffs: ``maps/NAME`` outlives every daemon and is
 adopted by the next, programs are loaded afresh each time and pinned at
 ``progs/NAME``.  Global variables live with their program and are never pinned.
-Refuses to run on pinned maps of another shape.
+A pinned map of an older layout is carried over into a new one, or refused
+(`migrate`); what is pinned is replaced as a whole, in one step (`schema`).
 """
 
 from __future__ import annotations
@@ -14,25 +15,24 @@ import os
 import resource
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from xlvs.dataplane import bpffs, syscalls
+from xlvs.dataplane import migrate, syscalls
 from xlvs.dataplane.assemble import Assembler
-from xlvs.dataplane.btf import MapDef
+from xlvs.dataplane.btf import OPAQUE, MapDef
 from xlvs.dataplane.elf import Object
 from xlvs.dataplane.maps import Map, PerCpuMap, TableMap
+from xlvs.dataplane.migrate import Fate
+from xlvs.dataplane.schema import SCHEMA, Pinned, Pins
 from xlvs.dataplane.uapi import MAP_RDONLY_PROG, AttachType, MapType, ProgInfo, ProgSpec, ProgType, Run
 from xlvs.errors import HostError, InvalidError
 
 OBJECTS = Path(__file__).parent / "objects"
 """Where the build puts the compiled programs."""
-
-OPAQUE = ("xlvs_addr",)
-"""Structs that Python handles as plain bytes: an address is 16 of them."""
 
 
 class _Kind(NamedTuple):
@@ -57,7 +57,6 @@ _TYPED = {
     MapType.LRU_HASH,
     MapType.LRU_PERCPU_HASH,
 }
-_PER_CPU = {MapType.PERCPU_HASH, MapType.PERCPU_ARRAY, MapType.LRU_PERCPU_HASH}
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,11 +79,26 @@ class Program:
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """What is in the kernel now; *adopted* names the maps that were there before."""
+    """What is in the kernel now.
+
+    *adopted* names the maps that have the content of pinned ones, *carried* those of them that are new for it.
+    """
 
     maps: dict[str, Any]
     programs: dict[str, Program]
-    adopted: frozenset[str]
+    adopted: frozenset[str] = frozenset()
+    carried: frozenset[str] = frozenset()
+    pins: Pins | None = None
+
+    def commit(self) -> None:
+        """Make the maps and programs the pinned ones, all at once; before, an older xlvs can still take over."""
+        if self.pins:
+            self.pins.commit()
+
+    def finish(self) -> None:
+        """Unpin what only the programs before used; call it when they are on no interface any more."""
+        if self.pins:
+            self.pins.finish()
 
     def close(self) -> None:
         """Close all descriptors; what is pinned or attached lives on."""
@@ -116,54 +130,55 @@ class Loader:
         if unknown := sorted(set(self._constants) - known):
             raise InvalidError(f"no constant is called {unknown[0]!r} (there are: {', '.join(sorted(known))})")
 
-    def load(self, directory: Path | None = None, *, programs: Collection[str] | None = None) -> Loaded:
+    def load(
+        self, directory: Path | None = None, *, programs: Collection[str] | None = None, commit: bool = True
+    ) -> Loaded:
         """Create or adopt the maps, load the programs, pin both below *directory* (None: pin nothing).
 
-        *programs* limits loading to these names.  Raises `HostError` when the
-        kernel or the pinned maps do not suit, `LoadError` with the verifier's log.
+        *programs* limits loading to these names.  Without *commit* all is ready, but nothing is pinned before
+        `Loaded.commit`.  Raises `HostError` when the kernel or the pinned maps do not suit, `LoadError` with the
+        verifier's log; then what is pinned is what it was.
         """
         _lift_memory_limit()
-        maps: dict[str, Any] = {}
+        found = _Found(Pinned(directory) if directory else None)
         loaded: dict[str, Program] = {}
-        adopted: set[str] = set()
         specs: list[ProgSpec] = []
         open_fds: list[int] = []
         try:
             for obj in self._objects:
                 btf_fd = syscalls.btf_load(obj.fixed_btf())
                 open_fds.append(btf_fd)
-                self._load_maps(obj, btf_fd, directory, maps, adopted)
+                self._load_maps(obj, btf_fd, found)
                 data = self._load_data(obj, open_fds)
-                specs += self._specs(obj, btf_fd, maps, data, programs)
+                specs += self._specs(obj, btf_fd, found.maps, data, programs)
+            found.carry()
             loaded = _verify(specs)
-            if directory is not None:
-                _pin_programs(directory, loaded)
         except BaseException:
-            Loaded(maps, loaded, frozenset()).close()
+            Loaded(found.maps, loaded).close()
             raise
         finally:
-            syscalls.close(open_fds)
-        return Loaded(maps, loaded, frozenset(adopted))
+            syscalls.close([*open_fds, *found.old.values()])
+        made = found.loaded(directory, loaded)
+        if commit:
+            made.commit()
+            made.finish()
+        return made
 
-    def _load_maps(
-        self, obj: Object, btf_fd: int, directory: Path | None, maps: dict[str, Any], adopted: set[str]
-    ) -> None:
+    def _load_maps(self, obj: Object, btf_fd: int, found: _Found) -> None:
         for name, wanted in obj.btf.maps().items():
-            if name in maps:
+            if name in found.maps:
                 continue
+            asked = name in self._sizes
             wanted = replace(wanted, max_entries=self._sizes.get(name, wanted.max_entries))
-            path = directory / "maps" / bpffs.pin_name(name) if directory else None
-            if path and path.exists():
-                fd = syscalls.obj_get(path)
-                maps[name] = _typed(obj, wanted, fd)
-                adopted.add(name)
-                _check(wanted, fd, exact=name in self._sizes)
-                continue
-            fd = _create(wanted, btf_fd)
-            maps[name] = _typed(obj, wanted, fd)
-            if path:
-                path.parent.mkdir(mode=0o700, exist_ok=True)
-                syscalls.obj_pin(fd, path)
+            fate = found.fate(wanted, exact=asked)
+            if fate is Fate.ADOPT:
+                fd = found.old.pop(name)
+            else:
+                if name in found.old:
+                    wanted = replace(wanted, max_entries=migrate.size(wanted, found.old[name], asked=asked))
+                fd = _create(wanted, btf_fd)
+            found.maps[name] = _typed(obj, wanted, fd)
+            found.wanted[name] = wanted
 
     def _load_data(self, obj: Object, open_fds: list[int]) -> dict[str, int]:
         """Create the maps behind global variables; return their descriptors by section."""
@@ -208,6 +223,51 @@ class Loader:
                 line_info=code.line_info,
                 line_info_size=code.line_info_size,
             )
+
+
+@dataclass(slots=True)
+class _Found:
+    """The maps of a load while it goes on: what is pinned, and what becomes of it."""
+
+    pinned: Pinned | None
+    maps: dict[str, Any] = field(default_factory=dict)
+    wanted: dict[str, MapDef] = field(default_factory=dict)
+    fates: dict[str, Fate] = field(default_factory=dict)
+    old: dict[str, int] = field(default_factory=dict)
+    """Descriptors of pinned maps that are not adopted as they are."""
+
+    def fate(self, wanted: MapDef, *, exact: bool) -> Fate | None:
+        """Return what becomes of the pinned map of this name, None if there is none."""
+        if wanted.name == SCHEMA:
+            raise InvalidError(f"no map can be called {SCHEMA!r}, which says what the others are")
+        if self.pinned is None or wanted.name not in self.pinned.versions:
+            return None
+        fd = self.old[wanted.name] = self.pinned.open(wanted.name)
+        fate = migrate.fate(wanted, self.pinned.versions[wanted.name], fd, exact=exact)
+        self.fates[wanted.name] = fate
+        return fate
+
+    def carry(self) -> None:
+        """Fill new maps with what the old ones hold."""
+        old = migrate.Old({name: m.fd for name, m in self.maps.items() if name not in self.old} | self.old)
+        for name in self._with(Fate.CARRY):
+            assert self.pinned
+            migrate.carry(self.wanted[name], self.pinned.versions[name], old, self.maps[name])
+
+    def loaded(self, directory: Path | None, programs: dict[str, Program]) -> Loaded:
+        """Return all of it, ready to be pinned below *directory*."""
+        carried = self._with(Fate.CARRY)
+        pins = None
+        if directory is not None and self.pinned:
+            versions = {name: wanted.schema for name, wanted in self.wanted.items()}
+            adopted = self._with(Fate.ADOPT)
+            same = self.pinned.complete and adopted == versions.keys() == self.pinned.versions.keys()
+            fds = {name: m.fd for name, m in self.maps.items()}
+            pins = Pins(directory, fds, {name: p.fd for name, p in programs.items()}, versions, changed=not same)
+        return Loaded(self.maps, programs, self._with(Fate.ADOPT) | carried, carried, pins)
+
+    def _with(self, fate: Fate) -> frozenset[str]:
+        return frozenset(name for name, found in self.fates.items() if found is fate)
 
 
 def _verify(specs: Sequence[ProgSpec]) -> dict[str, Program]:
@@ -256,31 +316,6 @@ def _typed(obj: Object, wanted: MapDef, fd: int) -> Map:
     key = obj.btf.dtype(wanted.key) if wanted.key else None
     if wanted.inner:
         return TableMap(wanted.name, fd, key, wanted.inner)
-    kind = PerCpuMap if wanted.type in _PER_CPU else Map
+    kind = PerCpuMap if wanted.type in migrate.PER_CPU else Map
     value = obj.btf.dtype(wanted.value) if wanted.value else np.dtype((np.void, wanted.value_size))
     return kind(wanted.name, fd, key, value)
-
-
-def _check(wanted: MapDef, fd: int, *, exact: bool) -> None:
-    """Refuse a pinned map that the programs would misread."""
-    info = syscalls.map_info(fd)
-    have = {"type": info.type, "key size": info.key_size, "value size": info.value_size, "flags": info.flags}
-    want = {"type": wanted.type, "key size": wanted.key_size, "value size": wanted.value_size, "flags": wanted.flags}
-    if exact:
-        have["size"], want["size"] = info.max_entries, wanted.max_entries
-    for what, value in want.items():
-        if have[what] != value:
-            raise HostError(
-                f"the pinned map {wanted.name} has {what} {have[what]}, not {value}: "
-                f"stop xlvs with --purge, which ends its flows, and start it again"
-            )
-
-
-def _pin_programs(directory: Path, programs: Mapping[str, Program]) -> None:
-    folder = directory / "progs"
-    folder.mkdir(mode=0o700, exist_ok=True)
-    for program in programs.values():
-        aside = folder / f"{program.name}-new"
-        aside.unlink(missing_ok=True)
-        syscalls.obj_pin(program.fd, aside)
-        aside.rename(folder / program.name)

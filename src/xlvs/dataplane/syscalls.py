@@ -170,6 +170,19 @@ def btf_load(data: bytes) -> int:
             raise LoadError(f"the kernel refused the type information: {err.strerror}", _text(log)) from err
 
 
+def btf_data(btf_id: int) -> bytes:
+    """Return the type information with this id, as it was handed to the kernel."""
+    fd = bpf(Cmd.BTF_GET_FD_BY_ID, bytearray(struct.pack("<III", btf_id, 0, 0)))
+    try:
+        (size,) = struct.unpack_from("<I", _info(fd, 16), 8)  # struct bpf_btf_info: where to, how much, id
+        data = bytearray(size)
+        info = bytearray(struct.pack("<QII", address(data), size, 0))
+        bpf(Cmd.OBJ_GET_INFO_BY_FD, bytearray(struct.pack("<IIQ", fd, len(info), address(info))))
+    finally:
+        os.close(fd)
+    return bytes(data)
+
+
 def _text(log: bytearray) -> str:
     return log.partition(b"\0")[0].decode(errors="replace")
 
@@ -267,7 +280,8 @@ def map_info(fd: int) -> MapInfo:
     """Describe the map behind *fd*."""
     info = _info(fd, 80)
     type_, id_, key_size, value_size, max_entries, flags = struct.unpack_from("<6I", info)
-    return MapInfo(type_, id_, key_size, value_size, max_entries, flags, _c_string(info[24:40]))
+    types = struct.unpack_from("<III", info, 64)
+    return MapInfo(type_, id_, key_size, value_size, max_entries, flags, _c_string(info[24:40]), *types)
 
 
 def prog_info(fd: int) -> ProgInfo:

@@ -23,6 +23,7 @@ class Cmd(enum.IntEnum):
     MAP_GET_FD_BY_ID = 14
     OBJ_GET_INFO_BY_FD = 15
     BTF_LOAD = 18
+    BTF_GET_FD_BY_ID = 19
     MAP_FREEZE = 22
     MAP_LOOKUP_BATCH = 24
     MAP_UPDATE_BATCH = 26
@@ -66,7 +67,7 @@ class AttachType(enum.IntEnum):
 
 
 class MapInfo(NamedTuple):
-    """What the kernel says about a map (``struct bpf_map_info``)."""
+    """What the kernel says about a map (``struct bpf_map_info``); *btf_id* is 0 when it knows no types of it."""
 
     type: int
     id: int
@@ -75,6 +76,9 @@ class MapInfo(NamedTuple):
     max_entries: int
     flags: int
     name: str
+    btf_id: int
+    key_type: int
+    value_type: int
 
 
 class ProgInfo(NamedTuple):
