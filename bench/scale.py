@@ -61,7 +61,7 @@ def ours(count: int, servers: int) -> dict[str, float]:
         path = f"/v1/services/service-{count // 2}/servers/10.{count // 2 >> 8}.{count // 2 & 255}.1:8080"
         time.sleep(1)  # what follows an apply is over
         timed("change", lambda: client.patch(path, {"weight": next(weights)}), 50)
-        timed("list", lambda: client.get("/v1/services", {"detail": "connections"}))
+        timed("list", lambda: client.get("/v1/services", {"counters": "connections"}))
     return figures
 
 
@@ -105,7 +105,7 @@ def _ruleset(count: int, servers: int) -> Iterator[str]:
 
 def _rule(i: int, servers: int) -> str:
     choices = ", ".join(f"{j} : 10.{i >> 8}.{i & 255}.{j + 1} . 8080" for j in range(servers))
-    return f"add rule ip t s{i} dnat ip to numgen inc mod {servers} map {{ {choices} }}\n"
+    return f"add rule ip t s{i} meta l4proto tcp dnat ip addr . port to numgen inc mod {servers} map {{ {choices} }}\n"
 
 
 def main() -> int:
