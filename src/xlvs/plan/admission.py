@@ -17,8 +17,10 @@ def admit(service: Service) -> None:
     sched.get(service.scheduler)
     if unknown := service.flags.difference(SCHED_FLAGS):
         raise InvalidError(f"unknown scheduler flag {min(unknown)!r} (one of {', '.join(SCHED_FLAGS)})")
+    version = service.key.address.version
     for server in service.servers:
-        check_family(service.key, server)
+        if server.address.version != version:
+            check_family(service.key, server)
         if server.upper or server.lower:
             raise UnsupportedError("connection thresholds of real servers are not supported yet")
         if not is_unicast(server.address):
@@ -36,6 +38,8 @@ def admit_name(state: State, service: Service) -> None:
 def is_unicast(address: Address) -> bool:
     """Return whether a real server can have this *address* (ip_vs_ctl.c, ip_vs_new_dest; local broadcasts aside)."""
     if address.version == 4:
+        if 0 < address[12] < 224:  # as nearly all are, and there may be a hundred thousand
+            return True
         return not 224 <= address[12] < 240 and address[12:] not in (b"\0\0\0\0", b"\xff\xff\xff\xff")
     link_local = address[0] == 0xFE and address[1] & 0xC0 == 0x80
     return any(address) and address[0] != 0xFF and not link_local

@@ -59,14 +59,25 @@ def make(context_of: Director, watchers: Watchers, *, max_body: int = MAX_BODY) 
             ),
         )
     )
-    app.state.parameters = _parameters(app.openapi_schema.to_schema())
+    app.state.document = describe(app)
+    app.state.parameters = _parameters(app.state.document)
     return app
+
+
+def describe(app: Litestar) -> dict[str, Any]:
+    """Return the OpenAPI document of *app*, in an order that is always the same."""
+    document: dict[str, Any] = app.openapi_schema.to_schema()
+    for path in document["paths"].values():
+        for operation in path.values():
+            if "parameters" in operation:
+                operation["parameters"].sort(key=lambda parameter: (parameter["in"] != "path", parameter["name"]))
+    return document
 
 
 @get("/openapi.json", operation_id="getOpenapi", include_in_schema=False)
 async def openapi(request: Request[Any, Any, Any]) -> Response[bytes]:
     """Return what this API is: its OpenAPI document."""
-    document = encode_json(request.app.openapi_schema.to_schema())
+    document = encode_json(request.app.state.document)
     return Response(document, media_type="application/vnd.oai.openapi+json;version=3.1")
 
 

@@ -72,7 +72,7 @@ class ServiceBody(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
         service = Service(
             self.listen.key(), self.scheduler, frozenset(self.flags), servers, self.name, self.device, owner
         )
-        if len({server.key for server in servers}) < len(servers):
+        if len({(server.address, server.port) for server in servers}) < len(servers):
             raise InvalidError(f"virtual service {service.title} has a real server twice")
         return service
 

@@ -52,7 +52,9 @@ async def put_config(data: JSONBody[ConfigBody], write: NamedDependency[Write]) 
     operation_id="watch",
     summary="Watch for changes",
     responses={
-        200: ResponseSpec(str, description="Server-sent events.", media_type="text/event-stream"),
+        200: ResponseSpec(
+            str, description="Server-sent events.", media_type="text/event-stream", generate_examples=False
+        ),
         **errors(*READING),
     },
 )

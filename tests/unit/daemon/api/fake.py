@@ -92,12 +92,16 @@ class FakeEngine:
         if self.refusal:
             raise self.refusal
         self.applied.append(keys)
-        self.hold(replace(new, generation=self.state.generation + 1))
+        self.hold(replace(new, generation=self.state.generation + 1), keys)
 
-    def hold(self, state: State) -> None:
-        """Let *state* be in force."""
+    def hold(self, state: State, keys: Collection[ServiceKey] | None = None) -> None:
+        """Let *state* be in force, in which *keys* may differ from before (None: any)."""
         self.state = state
-        self.layout.services = {key: self._place(service) for key, service in state.services.items()}
+        for key in {**self.layout.services, **state.services} if keys is None else keys:
+            if key in state.services:
+                self.layout.services[key] = self._place(state.services[key])
+            else:
+                self.layout.services.pop(key, None)
 
     def zero(self, keys: Collection[ServiceKey]) -> None:
         """Take what is counted now as zero."""
