@@ -24,6 +24,9 @@ from xlvs.dataplane import OBJECTS, Loaded, Loader, LoadError, bpffs, probe
 from xlvs.dataplane import _abi as abi
 from xlvs.errors import HostError, XlvsError
 
+_GARBAGE = 50_000
+"""New objects after which cycles are looked for: a request may make 100,000 that are none."""
+
 PROGRAMS = ("xlvs_xdp", "xlvs_in", "xlvs_lo", "xlvs_sweep")
 
 
@@ -85,6 +88,7 @@ async def _run(paths: Paths, options: Options, loaded: Loaded) -> None:
     daemon = Daemon(paths, options, loaded)
     # What was imported and made by now stays: the cycle collector need not go through it again and again.
     gc.freeze()
+    gc.set_threshold(_GARBAGE, 50, 1000)
     await daemon.run()
 
 
