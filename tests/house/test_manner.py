@@ -11,7 +11,7 @@ import pytest
 
 from tests.house import tree
 
-PURE_PACKAGES = ("model", "sched", "plan")
+PURE_PACKAGES = ("model", "sched", "plan", "config")
 IMPURE_MODULES = {
     "asyncio",
     "os",
@@ -25,6 +25,9 @@ IMPURE_MODULES = {
     "time",
 }
 
+PURE_FUNCTIONS = {"AF_INET", "AF_INET6", "inet_ntop", "inet_pton"}
+"""What the module socket has that opens none."""
+
 INDEX_ADDRESS = re.compile(
     # A registry's host, a "simple" index, or an option that takes the address of one.
     r"\bpypi[.-]|pythonhosted\.|://\S+/[s]imple\b|(?<!emit-)\b(?:index-url|find-links|trusted-host)\b\s*[=:\s]\s*[\w./]",
@@ -37,7 +40,7 @@ def imported(path: Path) -> Iterator[str]:
     for node in ast.walk(tree.parse(path)):
         if isinstance(node, ast.Import):
             yield from (alias.name.split(".")[0] for alias in node.names)
-        elif isinstance(node, ast.ImportFrom) and node.module:
+        elif isinstance(node, ast.ImportFrom) and node.module and not {a.name for a in node.names} <= PURE_FUNCTIONS:
             yield node.module.split(".")[0]
 
 

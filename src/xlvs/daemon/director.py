@@ -20,10 +20,10 @@ from typing import Any
 
 import xlvs
 from xlvs.config import differences
-from xlvs.daemon import api, configuration, systemd
+from xlvs.daemon import api, configuration
 from xlvs.daemon.attach import Attachments
 from xlvs.daemon.engine import Engine
-from xlvs.daemon.host import advice, sysctls
+from xlvs.daemon.host import advice, sysctls, systemd
 from xlvs.daemon.host.interfaces import Wish
 from xlvs.daemon.host.netlink import Monitor, Netlink
 from xlvs.daemon.host.routes import Routes
