@@ -27,6 +27,9 @@ _ERRORS = {
 READING = (400, 500)
 """Statuses that a reading request may end with."""
 
+TELLING = (400, 412, 422, 500, 503)
+"""Statuses that telling the daemon to do something may end with."""
+
 WRITING = (400, 403, 404, 412, 413, 422, 500, 503)
 """Statuses that a writing request may end with."""
 

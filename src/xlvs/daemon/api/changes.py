@@ -24,6 +24,9 @@ from xlvs.errors import InvalidError
 from xlvs.model import ServiceKey, State, codec
 from xlvs.plan.admission import admit
 
+_ENTITY_TAGS = r'^(\*|(W/)?"[^"]*"(\s*,\s*(W/)?"[^"]*")*)$'
+"""RFC 9110 §8.8.3, §13.1.1."""
+
 
 class Engine(views.Engine, Protocol):
     """What the API needs of `xlvs.daemon.engine.Engine`."""
@@ -133,7 +136,11 @@ def provide_write(
     ] = True,
     if_match: Annotated[
         str | None,
-        HeaderParameter(name="If-Match", description='Fail with 412 unless the state is of this generation: "17".'),
+        HeaderParameter(
+            name="If-Match",
+            description='Fail with 412 unless the state is of this generation: "17".',
+            pattern=_ENTITY_TAGS,
+        ),
     ] = None,
 ) -> Write:
     """Return the write that a request asks for; raises `StaleError`."""

@@ -10,7 +10,7 @@ from litestar.di import NamedDependency
 from litestar.params import QueryParameter
 
 from xlvs.daemon import views
-from xlvs.daemon.api.answers import READING, answer, errors
+from xlvs.daemon.api.answers import READING, TELLING, answer, errors
 from xlvs.daemon.api.changes import Changed, Context, Write
 from xlvs.daemon.api.services import find
 from xlvs.daemon.views import FlowView
@@ -72,9 +72,7 @@ async def get_status(state: Context) -> Response[dict[str, Any]]:
     return answer(status, generation)
 
 
-@post(
-    "/v1/zero", operation_id="zero", summary="Zero the counters", responses=errors(*READING, 404, 412), status_code=200
-)
+@post("/v1/zero", operation_id="zero", summary="Zero the counters", responses=errors(*TELLING, 404), status_code=200)
 async def zero(
     state: Context,
     write: NamedDependency[Write],
@@ -89,7 +87,7 @@ async def zero(
 
 
 @post(
-    "/v1/reload", operation_id="reload", summary="Read the configuration file again", responses=errors(*READING, 422),
+    "/v1/reload", operation_id="reload", summary="Read the file again", responses=errors(*TELLING, 403, 409),
     status_code=200,
 )  # fmt: skip
 async def reload(state: Context, write: NamedDependency[Write]) -> Response[Changed]:
@@ -100,7 +98,7 @@ async def reload(state: Context, write: NamedDependency[Write]) -> Response[Chan
     return answer(Changed(generation, []), generation)
 
 
-@post("/v1/stop", operation_id="stop", summary="End the daemon", responses=errors(*READING, 412), status_code=202)
+@post("/v1/stop", operation_id="stop", summary="End the daemon", responses=errors(*TELLING), status_code=202)
 async def stop(
     state: Context,
     write: NamedDependency[Write],

@@ -127,6 +127,6 @@ def read_endpoint(text: str) -> tuple[Address, int]:
     """Return address and port of ``10.0.0.1:80`` or ``[2001:db8::1]:80``; raises `InvalidError`."""
     address, _, port = text.rpartition(":")
     bare = address[1:-1] if address.startswith("[") and address.endswith("]") else address
-    if bare == address and ":" in bare or not port.isdecimal() or int(port[:6]) > 65535:
+    if bare == address and ":" in bare or not (port.isascii() and port.isdecimal()) or int(port[:6]) > 65535:
         raise InvalidError(f"{text!r} names no real server; write one as 10.0.0.1:80")
     return Address.parse(bare), int(port)
