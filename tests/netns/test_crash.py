@@ -61,7 +61,7 @@ def assert_none_failed(said: str) -> None:
 
 def seen(director: Director) -> dict[str, Any]:
     """Return what the daemon knows, without what depends on the moment: rates and ages."""
-    services = director.ask("list")["services"]
+    services = director.ask("services")["services"]
     for service in services:
         for row in (service, *service["servers"]):
             del row["rates"]
@@ -127,7 +127,7 @@ def test_next_daemon_knows_everything(own_lab: Lab) -> None:
         assert seen(own_lab.director) == before
         for sock in held:
             say(sock, "after")
-        rows = [server for service in own_lab.director.ask("list")["services"] for server in service["servers"]]
+        rows = [server for service in own_lab.director.ask("services")["services"] for server in service["servers"]]
         assert (sum(row["active"] for row in rows), sum(row["inactive"] for row in rows)) == (len(held), 2)
 
 

@@ -25,6 +25,7 @@ from xlvs.dataplane import _abi as abi
 from xlvs.demo.topology import VIP
 from xlvs.demo.wait import until
 from xlvs.errors import HostError
+from xlvs.model import Address, endpoint
 
 U32 = np.dtype("<u4")
 SERVERS = ("real1", "real2", "real3")
@@ -75,7 +76,7 @@ def shorten_timeouts(lab: Lab) -> None:
 
 def loads(lab: Lab) -> list[tuple[int, int]]:
     """Return active and inactive flows of every server of every service."""
-    rows = [server for service in lab.director.ask("list")["services"] for server in service["servers"]]
+    rows = [server for service in lab.director.ask("services")["services"] for server in service["servers"]]
     return [(row["active"], row["inactive"]) for row in rows]
 
 
@@ -107,8 +108,7 @@ def test_new_flows_are_balanced(own_lab: Lab) -> None:
         assert names == dict.fromkeys(SERVERS, 4)
     own_lab.director.start()
     for family in (4, 6):
-        key = {"protocol": "udp", "address": VIP[family], "port": PEER}
-        (service,) = own_lab.director.ask("list", service=key)["services"]
+        service = own_lab.director.ask(f"services/udp:{endpoint(Address.parse(VIP[family]), PEER)}")
         assert [server["stats"]["conns"] for server in service["servers"]] == [4, 4, 4]
 
 

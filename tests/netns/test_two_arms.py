@@ -26,6 +26,7 @@ from tests.netns.peer import seal
 from xlvs.demo import ethtool, netns, topology
 from xlvs.demo.director import Director
 from xlvs.demo.topology import BACK, FRONT, GATEWAY, PREFIX_LENGTH, VIP, Topology
+from xlvs.model import Address, endpoint
 
 REQUESTS = 300
 DATAGRAMS = 60
@@ -146,8 +147,8 @@ def page(lab: Lab, family: int) -> str:
 
 def stats(lab: Lab, family: int, protocol: str, port: int) -> dict[str, int]:
     """Return the counters of one service."""
-    key = {"protocol": protocol, "address": VIP[family], "port": port}
-    return dict(lab.director.ask("list", service=key)["services"][0]["stats"])
+    service = lab.director.ask(f"services/{protocol}:{endpoint(Address.parse(VIP[family]), port)}")
+    return dict(service["stats"])
 
 
 def grown(before: dict[str, int], after: dict[str, int]) -> dict[str, int]:

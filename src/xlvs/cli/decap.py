@@ -9,16 +9,14 @@ what others attached there.
 from __future__ import annotations
 
 import contextlib
-import ipaddress
 from collections.abc import Iterable
 
 from pyroute2 import IPRoute
 from pyroute2.netlink.exceptions import NetlinkError
 
-from xlvs.dataplane import OBJECTS, Loader, _abi, pack_addr
+from xlvs.dataplane import OBJECTS, Loader, _abi
 from xlvs.errors import HostError
-
-Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+from xlvs.model import Address
 
 PROGRAM = "xlvs_decap"
 INGRESS = 0xFFFFFFF2  # TC_H_CLSACT, TC_H_MIN_INGRESS: include/uapi/linux/pkt_sched.h
@@ -28,9 +26,14 @@ HANDLE = 1
 ETH_P_ALL = 0x0003
 
 UNUSED = (
-    "services slots servers loads sched_state tables service_stats server_stats flow_index flows flow_free interfaces"
+    "services slots servers loads sched_state tables service_stats server_stats flow_index flows flow_free interfaces "
+    "nat_servers fragments"
 )
 """Maps of the director: the program shares its object with them, and they need not have their size here."""
+
+
+MAX_VIPS = 4096
+"""How many virtual addresses a real server can have."""
 
 
 def attach(names: Iterable[str], vips: Iterable[Address], made: list[str]) -> None:
@@ -39,10 +42,12 @@ def attach(names: Iterable[str], vips: Iterable[Address], made: list[str]) -> No
     Adds interfaces that had no `clsact` to *made*.  Raises `HostError` when
     the program cannot be loaded or attached.
     """
-    loaded = Loader([OBJECTS / "tc.bpf.o"], sizes=dict.fromkeys(UNUSED.split(), 1)).load(programs={PROGRAM})
+    loaded = Loader([OBJECTS / "tc.bpf.o"], sizes={**dict.fromkeys(UNUSED.split(), 1), "addrs": MAX_VIPS}).load(
+        programs={PROGRAM}
+    )
     try:
         for vip in vips:
-            loaded.maps["addrs"].put(pack_addr(vip), _abi.ADDR_VIP)
+            loaded.maps["addrs"].put(vip, _abi.ADDR_VIP)
         with IPRoute() as route:
             for name in names:
                 index = _index(route, name)

@@ -13,7 +13,6 @@ from __future__ import annotations
 import argparse
 import contextlib
 import fcntl
-import ipaddress
 import json
 import os
 import socket
@@ -26,8 +25,7 @@ from pyroute2 import IPRoute
 
 from xlvs.cli import decap
 from xlvs.errors import HostError, InvalidError, XlvsError
-
-Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+from xlvs.model import Address
 
 FORWARDS = ("route", "ipip")
 SYSCTLS = Path("/proc/sys/net/ipv4/conf")
@@ -60,7 +58,7 @@ class Record:
         """Return the interfaces that must decapsulate, and for which addresses."""
         tunnelled = {address: vip for address, vip in self.vips.items() if vip.forward == "ipip"}
         names = {name for vip in tunnelled.values() for name in vip.interfaces}
-        return names, [ipaddress.ip_address(address) for address in tunnelled]
+        return names, [Address.parse(address) for address in tunnelled]
 
 
 def required_sysctls(vips: Mapping[str, Vip], original: Callable[[str], int]) -> dict[str, int]:
@@ -71,7 +69,7 @@ def required_sysctls(vips: Mapping[str, Vip], original: Callable[[str], int]) ->
     """
     wanted: dict[str, int] = {}
     for address, vip in vips.items():
-        if ipaddress.ip_address(address).version == 6:
+        if Address.parse(address).version == 6:
             continue  # neighbour discovery does not answer for an address of another interface
         for scope in ("all", *vip.interfaces):
             for key, least in (("arp_ignore", 1), ("arp_announce", 2)):
@@ -167,9 +165,7 @@ def _interfaces(route: IPRoute, chosen: str | None) -> list[str]:
 
 def _on_loopback(route: IPRoute, vip: Address) -> bool:
     index = route.link_lookup(ifname="lo")[0]
-    return any(
-        ipaddress.ip_address(row.get("address")) == vip for row in route.get_addr(index=index, family=_family(vip))
-    )
+    return any(row.get("address") == str(vip) for row in route.get_addr(index=index, family=_family(vip)))
 
 
 def _loopback_address(route: IPRoute, command: str, vip: Address) -> None:
@@ -263,10 +259,11 @@ def run(options: argparse.Namespace) -> int:
 
 def _parse_vip(text: str) -> Address:
     try:
-        vip = ipaddress.ip_address(text)
-    except ValueError as err:
+        vip = Address.parse(text)
+    except InvalidError as err:
         raise InvalidError(f"virtual address {text!r} is neither an IPv4 nor an IPv6 address") from err
-    if vip.is_multicast or vip.is_unspecified or vip.is_loopback or vip.is_link_local:
+    kind = vip.ip
+    if kind.is_multicast or kind.is_unspecified or kind.is_loopback or kind.is_link_local:
         raise InvalidError(f"{vip} cannot be a virtual address: it is multicast, unspecified, loopback or link-local")
     return vip
 

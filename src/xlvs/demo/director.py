@@ -88,10 +88,10 @@ class Director:
             return False
         return True
 
-    def ask(self, op: str, **arguments: object) -> Any:
-        """Return the daemon's answer to one request.  Raises `XlvsError`."""
+    def ask(self, what: str) -> Any:
+        """Return what the daemon's API has at ``/v1/`` *what*.  Raises `XlvsError`."""
         with Client(socket_path(self.instance)) as client:
-            return client.call(op, **arguments)
+            return client.get(f"/v1/{what}")
 
     def admin(self, *arguments: str, stdin: str = "") -> str:
         """Run `xlvsadm` on this instance and return what it prints.  Raises `HostError`."""
