@@ -28,7 +28,10 @@ LEVELS = (*PURE_LEVELS, "packet", "netns")
 
 PYTHON_FOLDERS = ("src", "tests", "tools", "bench", "hatch_build.py")
 
-GENERATED = {"tools/gen_abi.py": ("src/xlvs/dataplane/_abi.py",)}
+GENERATED = {
+    "tools/gen_abi.py": ("src/xlvs/dataplane/_abi.py",),
+    "tools/gen_docs.py": ("docs/openapi.json", "docs/xlvs.schema.json"),
+}
 """Generator: the files it writes, which are committed."""
 
 

@@ -16,7 +16,7 @@ SCHED_FLAGS = ("flag-1", "flag-2", "flag-3")
 """The kernel's scheduler flags; ``sh-fallback``/``mh-fallback`` are flag-1, ``sh-port``/``mh-port`` flag-2."""
 
 _NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,251}[A-Za-z0-9])?")
-_ID = re.compile(r"(\w+):(?:\[([^]]+)\]|([^:]+)):(\d{1,5})")
+_ID = re.compile(r"(\w+):(?:\[([^]]+)\]|([^:]+)):(\d{1,5})", re.ASCII)
 
 
 class ServiceKey(msgspec.Struct, frozen=True, gc=False):
