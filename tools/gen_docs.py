@@ -19,7 +19,7 @@ DOCS = Path(__file__).resolve().parent.parent / "docs"
 def main() -> None:
     """Write both."""
     nobody = cast(api.Director, None)  # an application describes itself without a daemon behind it
-    write("openapi.json", json.dumps(describe(api.make(nobody, api.Watchers())), indent=1, sort_keys=True))
+    write("openapi.json", json.dumps(describe(api.make(nobody, api.Watchers(1))), indent=1, sort_keys=True))
     write("xlvs.schema.json", json.dumps(config.schema(), indent=2))
 
 
