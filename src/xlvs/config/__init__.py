@@ -10,6 +10,7 @@ from xlvs.config.dump import dump
 from xlvs.config.load import Document, load
 from xlvs.config.merge import merge
 from xlvs.config.problems import ConfigError, Problem
+from xlvs.config.rewrite import rewrite
 from xlvs.config.schema import schema
 
 __all__ = [
@@ -23,6 +24,7 @@ __all__ = [
     "load",
     "merge",
     "render",
+    "rewrite",
     "schema",
     "summary",
 ]

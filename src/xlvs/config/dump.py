@@ -58,3 +58,9 @@ def server_entry(server: Server) -> dict[str, Any]:
     if server.upper or server.lower:
         found |= {"upper": server.upper, "lower": server.lower}
     return found
+
+
+def inline(value: Any) -> str:
+    """Return a plain *value* as it is written within a line."""
+    text = yaml.dump(value, Dumper=_Dumper, default_flow_style=True, sort_keys=False, width=1 << 20)
+    return str(text).removesuffix("\n").removesuffix("\n...")

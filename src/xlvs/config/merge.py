@@ -6,7 +6,7 @@ from msgspec import UnsetType
 from msgspec.structs import replace
 
 from xlvs.config.load import Document
-from xlvs.errors import ConflictError, OwnedError
+from xlvs.errors import OwnedError, ServiceExistsError
 from xlvs.model.server import Server
 from xlvs.model.service import Service, ServiceKey
 from xlvs.model.state import State
@@ -18,7 +18,7 @@ def merge(state: State, document: Document, owner: str, *, take_over: bool = Fal
     Services of others stay, and so do servers that others added to a service of
     *owner*.  What another owner has already raises `OwnedError`, unless
     *take_over*: then it becomes *owner*'s, a service with all the servers of its
-    former owner.  A name that another's service has raises `ConflictError`.
+    former owner.  A name that another's service has raises `ServiceExistsError`.
     Services that do not change are the same objects as in *state*.
     """
     wanted = {service.key: _owned(service, owner) for service in document.services}
@@ -85,7 +85,7 @@ def _check_names(services: dict[ServiceKey, Service]) -> None:
     names: dict[str, Service] = {}
     for service in services.values():
         if service.name and (other := names.setdefault(service.name, service)) is not service:
-            raise ConflictError(
+            raise ServiceExistsError(
                 f"the name {service.name!r} is taken twice: by {other.key} of {other.owner} "
                 f"and by {service.key} of {service.owner}; rename one"
             )

@@ -18,6 +18,7 @@ from xlvs.errors import InvalidError
 from xlvs.model.address import Address, endpoint
 from xlvs.model.server import Server
 from xlvs.model.service import Service, ServiceKey
+from xlvs.plan.admission import is_unicast
 
 Entry = tuple[int, ServiceEntry, Iterable[tuple[int, ServerEntry]]]
 """A service by its place in the list, with its servers by theirs."""
@@ -141,6 +142,8 @@ class Resolver:
                 self._thresholds((*path, "servers", i), entry)
             if address is None or key is None:
                 continue
+            if not is_unicast(address):
+                self._note((*path, "servers", i, "address"), f"{address} is no unicast address; no server can have it")
             port = key.port if isinstance(entry.port, UnsetType) else entry.port
             forward = defaults.forward if isinstance(entry.forward, UnsetType) else entry.forward
             weight = defaults.weight if isinstance(entry.weight, UnsetType) else entry.weight
