@@ -96,6 +96,7 @@ class Engine:
         if keys is None:
             keys = differing(self.state, new)
         new = replace(new, generation=self.state.generation + 1)
+        fault.begin(new.generation)
         with _no_collection(len(keys)):
             self._change(new, keys)
 

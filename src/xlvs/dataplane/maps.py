@@ -82,7 +82,8 @@ class Map:
             keys.append(some_keys[:count])
             values.append(some_values[:count])
             cursor = following
-        return np.concatenate(keys), np.concatenate(values)
+        # Left to itself numpy makes the byte order of the result the machine's own.
+        return np.concatenate(keys, dtype=self.key_dtype), np.concatenate(values, dtype=self._stored)
 
     def read(self, start: int = 0, count: int | None = None) -> Array:
         """Return *count* values of an array from index *start* on (default: to its end)."""

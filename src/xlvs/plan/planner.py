@@ -215,7 +215,7 @@ def _server_rows(layout: Layout, edits: Sequence[_Edit], sources: Sources) -> tu
     ]
     last = layout.rows[dropped]
     last["life"] = 0
-    return r.numbers([*numbers, *dropped]), np.concatenate([rows, last])
+    return r.numbers([*numbers, *dropped]), np.concatenate([rows, last], dtype=abi.SERVER)
 
 
 def _sources(servers: Sequence[Server], sources: Sources) -> Array:

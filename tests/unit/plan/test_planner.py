@@ -411,3 +411,11 @@ def test_adopted_maps_are_extended_not_overwritten(director: Director) -> None:
     adopted.put(Service(ServiceKey("tcp", VIP, 443), servers=(server(4, port=443),)))
     assert len({placed.id for placed in adopted.layout.services.values()}) == 3
     assert len(adopted.maps.shown(WEB)) == 2
+
+
+def test_a_server_that_does_not_change_is_not_written(director: Director) -> None:
+    """Of a service that changes, only the servers' rows that differ are put."""
+    director.put(web(server(1), server(2)))
+    plan = director.plan({WEB: web(server(1), server(2, 5), server(3))})
+    written = [write.keys.tolist() for write in plan.prepare if isinstance(write, w.Put) and write.name == "servers"]
+    assert written == [[2]]
