@@ -116,6 +116,9 @@ class Engine:
         self.layout.accept(made.change)
         self._baselines.update(record.baselines)
         self._finish(made)
+        if made.fresh_servers:
+            new_rows = self.layout.rows[made.fresh_servers[:_MANY]]
+            self.routes.probe([Address(address) for address in r.as_bytes(new_rows["addr"])])
         if self._store.full:
             self._snapshot(self.state)
 
@@ -136,8 +139,8 @@ class Engine:
         self._write(upkeep.plan_sources(self.layout, self.routes.sources(addresses)))
 
     def probe(self) -> None:
-        """Have the next hops of real servers resolved, so that XDP finds them."""
-        self.routes.probe({server.address for s in self.state.services.values() for server in s.servers})
+        """Have the next hops of real servers kept resolved, so that XDP finds them; a part of them each time."""
+        self.routes.tend(lambda: {server.address for s in self.state.services.values() for server in s.servers})
 
     def collect(self) -> None:
         """Give back what deleted servers and services held, once their flows are gone for two rounds."""

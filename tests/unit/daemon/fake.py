@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import numpy as np
@@ -70,6 +70,10 @@ class FakeRoutes:
     def probe(self, addresses: Iterable[Address]) -> None:
         """Note who was asked about."""
         self.probed += addresses
+
+    def tend(self, addresses: Callable[[], Iterable[Address]]) -> None:
+        """Note who is to be kept."""
+        self.probed += addresses()
 
     def forget(self) -> None:
         """Forget nothing: there is nothing kept."""
