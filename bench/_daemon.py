@@ -38,7 +38,7 @@ class Daemon:
             for device in ("front", "far"):
                 self._run("ip", "link", "set", device, "up")
             self._run("ip", "address", "add", "10.255.255.254/8", "dev", "front")
-            log = open(f"{self._directory.name}/log", "wb")  # noqa: SIM115 - the daemon's, as long as it lives
+            log = open(f"{self._directory.name}/log", "wb")
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "xlvs.cli.main", "daemon", "--netns", self.netns], env=self.env, stderr=log
             )

@@ -132,7 +132,8 @@ def main() -> int:
 def _print(rows: dict[tuple[str, int], Row], counts: list[int], servers: int) -> None:
     load = os.getloadavg()[0]
     print(f"# Linux {platform.release()}, {os.cpu_count()} CPUs, load {load:.1f}; {servers} servers per service; ms")
-    print(f"{'services':>8}  {'':8}  {'apply cpu':>10} {'wall':>8}  {'change cpu':>10} {'wall':>8}  {'list cpu':>9} {'wall':>8}  MiB")
+    heads = [f"{f'{what} cpu':>{width}} {'wall':>8}" for what, width in (("apply", 10), ("change", 10), ("list", 9))]
+    print(f"{'services':>8}  {'':8}  {'  '.join(heads)}  MiB")
     for count in counts:
         for way in ("xlvs", "nftables"):
             row = rows[way, count]
