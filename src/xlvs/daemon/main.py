@@ -24,6 +24,8 @@ from xlvs.dataplane import OBJECTS, Loaded, Loader, LoadError, bpffs, probe
 from xlvs.dataplane import _abi as abi
 from xlvs.errors import HostError, XlvsError
 
+_MOST = {"flows": 1 << 26, "services": 1 << 20, "servers": 1 << 24}
+
 _GARBAGE = 50_000
 """New objects after which cycles are looked for: a request may make 100,000 that are none."""
 
@@ -40,16 +42,33 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--interfaces", metavar="CHOICE", help="auto (the default), none, xdp, tc, or eth0=xdp,eth1=none,auto"
     )
-    parser.add_argument("--flows", type=int, metavar="N", help=f"room for N flows (default {abi.MAX_FLOWS})")
+    for name, default in (("flows", abi.MAX_FLOWS), ("services", abi.MAX_SERVICES), ("servers", abi.MAX_SERVERS)):
+        what = "real servers" if name == "servers" else name
+        parser.add_argument(f"--{name}", type=int, metavar="N", help=f"room for N {what} (default {default})")
     return parser
 
 
+def _sizes(options: argparse.Namespace) -> dict[str, int]:
+    """Return how large maps are to be, where the command line says; raises `HostError`."""
+    sizes: dict[str, int] = {}
+    for name in ("flows", "services", "servers"):
+        wanted = getattr(options, name)
+        if wanted is not None and not 1 <= wanted <= _MOST[name]:
+            raise HostError(f"--{name} {wanted} is outside 1..{_MOST[name]}")
+    if n := options.flows:
+        sizes |= {"flows": n, "flow_index": 2 * n, "flow_free": n}
+    if n := options.services:
+        sizes |= {"services": n, "service_stats": n, "sched_state": 2 * n, "tables": 2 * n}
+    if n := options.servers:
+        sizes |= {"servers": n, "loads": n, "server_stats": n, "nat_servers": n}
+    if options.services or options.servers:
+        services, servers = options.services or abi.MAX_SERVICES, options.servers or abi.MAX_SERVERS
+        sizes |= {"addrs": services + servers, "slots": 2 * (services + -(-servers // abi.SLOTS_PER_BLOCK))}
+    return sizes
+
+
 def _load(paths: Paths, options: argparse.Namespace) -> Loaded:
-    sizes = {}
-    if options.flows is not None:
-        if not 1 <= options.flows <= 1 << 26:
-            raise HostError(f"--flows {options.flows} is outside 1..{1 << 26}")
-        sizes = {"flows": options.flows, "flow_index": 2 * options.flows, "flow_free": options.flows}
+    sizes = _sizes(options)
     try:
         constants = {"l4_csum_v6": probe.BPF_F_IPV6 if probe.has_csum_ipv6() else 0}
         loader = Loader([OBJECTS / "xdp.bpf.o", OBJECTS / "tc.bpf.o"], sizes=sizes, constants=constants)
