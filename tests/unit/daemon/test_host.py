@@ -2,99 +2,28 @@
 
 from __future__ import annotations
 
-import ipaddress
 import json
 from pathlib import Path
 
 import pytest
 
+from tests.unit.daemon.host import FakeNetlink
 from xlvs.daemon.host import advice, netns, sysctls
 from xlvs.daemon.host.netlink import ROUTE_LOCAL, ROUTE_UNICAST, Route
 from xlvs.daemon.host.routes import Routes
 from xlvs.daemon.lock import Lock
 from xlvs.daemon.paths import Paths
 from xlvs.errors import HostError, InvalidError
-from xlvs.model import Server, Service, ServiceKey, State
-from xlvs.model.server import Address
+from xlvs.model import Address, Server, Service, ServiceKey, State
 
-VIP = ipaddress.ip_address("192.0.2.1")
-SERVER = ipaddress.ip_address("10.0.0.1")
-FAR = ipaddress.ip_address("10.9.0.1")
-GATEWAY = ipaddress.ip_address("10.0.0.253")
-OWN = ipaddress.ip_address("10.0.0.254")
-OTHER = ipaddress.ip_address("203.0.113.1")
+VIP = Address.parse("192.0.2.1")
+SERVER = Address.parse("10.0.0.1")
 
 
-class FakeNetlink:
-    """A host with two interfaces: 2 towards the servers, 3 elsewhere."""
-
-    def __init__(self) -> None:
-        self.routes: dict[Address, Route] = {
-            VIP: Route(ROUTE_LOCAL, 1, None, VIP),
-            SERVER: Route(ROUTE_UNICAST, 2, None, OWN),
-            FAR: Route(ROUTE_UNICAST, 2, GATEWAY, OWN),
-        }
-        self.own = [(3, OTHER, 0), (2, OWN, 0), (2, ipaddress.ip_address("fe80::1"), 253)]
-        self.probed: set[tuple[Address, int]] = set()
-
-    def route(self, address: Address) -> Route | None:
-        """Return the route to an address."""
-        return self.routes.get(address)
-
-    def addresses(self) -> list[tuple[int, Address, int]]:
-        """Return the host's addresses."""
-        return self.own
-
-    def probe(self, address: Address, ifindex: int) -> None:
-        """Note which neighbour was asked for."""
-        self.probed.add((address, ifindex))
-
-
-def routes(*virtual: Address, netlink: FakeNetlink | None = None) -> Routes:
-    """Return the routes of the host, with some addresses being virtual."""
-    return Routes(netlink or FakeNetlink(), lambda address: address in virtual)  # type: ignore[arg-type]
-
-
-def test_the_source_is_what_the_host_itself_would_use() -> None:
-    """The preferred source of the route, unless it is a virtual address."""
-    assert routes().source(SERVER) == OWN
-
-
-def test_a_virtual_address_is_replaced_by_one_of_the_same_interface() -> None:
-    """Replies to a virtual address would never find their way back to a local client."""
-    netlink = FakeNetlink()
-    second = ipaddress.ip_address("10.0.0.252")
-    netlink.own.append((2, second, 0))
-    assert routes(OWN, netlink=netlink).source(SERVER) == second
-
-
-def test_any_address_is_better_than_none() -> None:
-    """Without another address on the interface, one of another interface is used; link-local ones never."""
-    assert routes(OWN).source(SERVER) == OTHER
-    assert routes(OWN, OTHER).source(SERVER) is None
-
-
-def test_an_unreachable_server_has_no_source() -> None:
-    """Without a route there is no source."""
-    assert routes().source(ipaddress.ip_address("198.51.100.1")) is None
-
-
-def test_next_hops_are_probed_once_each() -> None:
-    """A server on the link is asked for itself, one behind a router for the router, local ones not at all."""
-    netlink = FakeNetlink()
-    routes(netlink=netlink).probe([SERVER, FAR, FAR, VIP])
-    assert netlink.probed == {(SERVER, 2), (GATEWAY, 2)}
-
-
-def test_routes_are_remembered_until_something_changes() -> None:
-    """The kernel is asked once, and again after `forget`."""
-    netlink = FakeNetlink()
-    known = routes(netlink=netlink)
-    assert known.source(SERVER) == OWN
-    netlink.routes[SERVER] = Route(ROUTE_UNICAST, 3, None, OTHER)
-    assert known.source(SERVER) == OWN
-    known.forget()
-    assert known.source(SERVER) == OTHER
+def known_routes() -> Routes:
+    """Return the routes of a host that has the virtual address and reaches the server."""
+    netlink = FakeNetlink({VIP: Route(ROUTE_LOCAL, 1, None, VIP), SERVER: Route(ROUTE_UNICAST, 2, None, None)})
+    return Routes(netlink, lambda _: False)  # type: ignore[arg-type]
 
 
 def advise(vip: Address = VIP, server: Address = SERVER, forward: str = "nat", **values: str) -> str:
@@ -105,7 +34,7 @@ def advise(vip: Address = VIP, server: Address = SERVER, forward: str = "nat", *
     known |= {f"net.ipv4.conf.{name.replace('_', '.', 1)}": value for name, value in values.items()}
     if "ip_forward" in values:
         known["net.ipv4.ip_forward"] = values["ip_forward"]
-    return "\n".join(advice.warnings(state, routes(), ["eth0"], known.get))
+    return "\n".join(advice.warnings(state, known_routes(), ["eth0"], known.get))
 
 
 def test_a_good_host_needs_no_advice() -> None:
@@ -115,7 +44,7 @@ def test_a_good_host_needs_no_advice() -> None:
 
 def test_a_virtual_address_that_is_not_here_is_told() -> None:
     """Clients would not reach it, and the sentence names the command."""
-    assert "ip address add 198.51.100.9/32" in advise(vip=ipaddress.ip_address("198.51.100.9"))
+    assert "ip address add 198.51.100.9/32" in advise(vip=Address.parse("198.51.100.9"))
 
 
 def test_forwarding_that_is_off_is_told() -> None:
@@ -136,8 +65,25 @@ def test_a_loose_filter_everywhere_beats_a_strict_one() -> None:
 
 def test_servers_that_cannot_be_reached_are_told() -> None:
     """No route, or the director itself."""
-    assert "no route" in advise(server=ipaddress.ip_address("198.51.100.1"))
+    assert "no route" in advise(server=Address.parse("198.51.100.1"))
     assert "this director itself" in advise(server=VIP)
+
+
+def test_an_address_that_xlvs_adds_itself_is_not_asked_for() -> None:
+    """The operator has told where it is to be, so no command is needed."""
+    key = ServiceKey("tcp", Address.parse("198.51.100.9"), 80)
+    state = State({key: Service(key, device="eth0")})
+    assert advice.warnings(state, known_routes(), ["eth0"], lambda _: None) == []
+
+
+def test_many_that_are_wrong_in_one_way_are_counted() -> None:
+    """The first few are named."""
+    servers = tuple(Server(Address.parse(f"198.51.100.{n}"), 80) for n in range(100))
+    key = ServiceKey("tcp", VIP, 80)
+    found = advice.warnings(State({key: Service(key, servers=servers)}), known_routes(), [], lambda _: None)
+    assert len(found) == advice.MOST
+    assert found[0] == "there is no route to the real server 198.51.100.0"
+    assert found[-1].endswith("(and 92 more addresses like this)")
 
 
 def test_sysctls_are_put_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,23 +1,28 @@
 """What about this host will keep xlvs from working as configured: one sentence each, with the way out.
 
-Reads routes and sysctls, changes nothing: xlvs adds no address and opens no forwarding by itself.
+Reads routes and sysctls, changes nothing: xlvs opens no forwarding by itself, and adds no address unless told to.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
-from xlvs.daemon.host.routes import Routes
-from xlvs.model import State
-from xlvs.model.server import Address
+from xlvs.daemon.host.routes import Routes, is_local
+from xlvs.model import Address, State
 
 ReadSysctl = Callable[[str], str | None]
+
+MOST = 8
+"""How many addresses get a sentence each; of the others only the number is told."""
 
 
 def warnings(state: State, routes: Routes, interfaces: Iterable[str], sysctl: ReadSysctl) -> list[str]:
     """Return the sentences, most important first; *interfaces* are the names of those that packets are taken from."""
     vips = {key.address for key in state.services}
-    found = [_not_here(vip) for vip in sorted(vips, key=str) if not routes.is_local(vip)]
+    # Those that xlvs adds itself are not looked at: `Vips` tells what keeps it from that.
+    added = {key.address for key, service in state.services.items() if service.device}
+    there = routes.routes(vips)
+    found = _each([vip for vip in vips - added if not is_local(there[vip])], _not_here)
     versions = {vip.version for vip in vips}
     if 4 in versions and sysctl("net.ipv4.ip_forward") == "0":
         found.append("IPv4 forwarding is off, so nothing reaches the real servers: sysctl -w net.ipv4.ip_forward=1")
@@ -28,13 +33,26 @@ def warnings(state: State, routes: Routes, interfaces: Iterable[str], sysctl: Re
     if 4 in versions:
         found += _strict_filters(state, interfaces, sysctl)
     servers = {server.address for service in state.services.values() for server in service.servers}
-    for address in sorted(servers, key=str):
-        route = routes.route(address)
-        if route is None:
-            found.append(f"there is no route to the real server {address}")
-        elif routes.is_local(address):
-            found.append(f"the real server {address} is this director itself, which is not supported yet")
+    ways = routes.routes(servers)
+    found += _each([address for address, route in ways.items() if route is None], _no_route)
+    return found + _each([address for address, route in ways.items() if is_local(route)], _this_director)
+
+
+def _each(addresses: list[Address], sentence: Callable[[Address], str]) -> list[str]:
+    """Return the sentence for the first addresses, and how many more it holds for."""
+    addresses.sort()
+    found = [sentence(address) for address in addresses[:MOST]]
+    if len(addresses) > MOST:
+        found[-1] += f" (and {len(addresses) - MOST} more addresses like this)"
     return found
+
+
+def _no_route(server: Address) -> str:
+    return f"there is no route to the real server {server}"
+
+
+def _this_director(server: Address) -> str:
+    return f"the real server {server} is this director itself, which is not supported yet"
 
 
 def _not_here(vip: Address) -> str:

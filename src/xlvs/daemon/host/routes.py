@@ -94,11 +94,6 @@ class Routes:
         hops |= {(r.gateway, r.ifindex) for r in known if r and r.gateway and r.type == ROUTE_UNICAST}
         self._netlink.probe(hops)
 
-    def is_local(self, address: Address) -> bool:
-        """Return whether packets to *address* end on this host."""
-        route = self.route(address)
-        return route is not None and route.type == ROUTE_LOCAL
-
     def _source_of(self, route: Route | None) -> Address | None:
         if route is None:
             return None
@@ -169,6 +164,11 @@ class Routes:
         """Ask for addresses one by one."""
         for address, route in zip(addresses, self._netlink.routes(addresses), strict=True):
             self._answers[address] = route and self._seen.setdefault(route, route)
+
+
+def is_local(route: Route | None) -> bool:
+    """Return whether packets that take *route* end on this host."""
+    return route is not None and route.type == ROUTE_LOCAL
 
 
 def _hop(address: Address, route: Route | None) -> tuple[Address, int] | None:
