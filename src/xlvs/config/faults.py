@@ -7,6 +7,7 @@ together.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator
 from typing import Any
 
@@ -71,8 +72,13 @@ def explain(tree: Tree, filename: str) -> list[Problem]:
     return problems
 
 
+@functools.cache
+def _schema() -> dict[str, Any]:
+    return schema()
+
+
 def _schema_findings(value: Any) -> Iterator[Finding]:
-    validator = jsonschema_rs.validator_for(schema())
+    validator = jsonschema_rs.validator_for(_schema())
     for error in validator.iter_errors(value):
         yield from _findings(error, value)
 
@@ -95,7 +101,7 @@ def _is_consequence(finding: Finding, earlier: list[Finding]) -> bool:
 
 def _findings(error: Any, document: Any) -> Iterator[Finding]:
     """Yield what the validator's *error* means to an operator."""
-    path = tuple(error.instance_path)
+    path = _path(error, document)
     kind = error.kind
     value = _at(document, path)
     if kind.name == "additionalProperties":
@@ -124,7 +130,7 @@ def _findings(error: Any, document: Any) -> Iterator[Finding]:
 def _any_of(path: Path, value: Any, context: list[list[Any]], document: Any) -> Iterator[Finding]:
     """Yield the faults of the one alternative that was meant, as far as its shape tells."""
     for errors in context:
-        if not any(error.kind.name in ("type", "enum") and tuple(error.instance_path) == path for error in errors):
+        if not any(error.kind.name in ("type", "enum") and _path(error, document) == path for error in errors):
             for error in errors:
                 yield from _findings(error, document)
             return
@@ -132,6 +138,17 @@ def _any_of(path: Path, value: Any, context: list[list[Any]], document: Any) -> 
         yield Finding(path, f"{_shown(value)} is neither auto nor a mapping such as {{eth0: xdp, eth1: tc}}")
     else:
         yield Finding(path, f"{_shown(value)}: {_SENTENCES.get(str(path[-1]), 'not in the form it must have')}")
+
+
+def _path(error: Any, document: Any) -> Path:
+    """Return where the *error* is; the validator gives keys that look like numbers as numbers."""
+    found: list[str | int] = []
+    for part in error.instance_path:
+        if isinstance(document, dict) and part not in document:
+            part = next(key for key in document if key.lstrip("+").isdigit() and int(key) == part)
+        document = document[part]
+        found.append(part)
+    return tuple(found)
 
 
 def _at(document: Any, path: Path) -> Any:
@@ -142,14 +159,14 @@ def _at(document: Any, path: Path) -> Any:
 
 def _known(path: Path, error: Any) -> list[str]:
     """Return the keys that the mapping at *path* may have."""
-    part: Any = schema()
+    part: Any = _schema()
     for word in tuple(error.schema_path)[:-1]:
         part = part[word]
     return list(part["properties"])
 
 
 def _range(error: Any) -> str:
-    part: Any = schema()
+    part: Any = _schema()
     for word in tuple(error.schema_path)[:-1]:
         part = part[word]
     return f"{part['minimum']}..{part['maximum']}"

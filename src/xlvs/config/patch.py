@@ -76,7 +76,8 @@ class _Patcher:
             elif word in old:
                 self._remove_key(node, key, value)
         last_key, last_value = node.value[-1]
-        added = [word for word in new if word not in old]
+        # What comes from a merged mapping is said here from now on, if it changes.
+        added = [word for word in new if word not in pairs and new[word] != old.get(word)]
         if added:
             at, indent = self._line_end(max(_end(last_value), last_key.end_mark.index)), node.start_mark.column
             lines = (f"{self._newline}{' ' * indent}{word}: {self._written(new[word])}" for word in added)
@@ -95,7 +96,7 @@ class _Patcher:
     def _block_sequence(self, node: Any, old: list[Any], new: Sequence[Item]) -> None:
         kept = {item.was: item.value for item in new if item.was is not None}
         if not kept:
-            self._replace_block(node, [item.value for item in new])
+            self._replace_block(node, new)
             return
         for i, child in enumerate(node.value):
             if i in kept:
@@ -120,9 +121,8 @@ class _Patcher:
 
     def _replace_block(self, node: Any, new: Any) -> None:
         """Put one line in the place of a block: behind the colon of its key."""
-        values = [item.value if isinstance(item, Item) else item for item in new] if isinstance(new, list) else new
         colon = self._text.rindex(":", 0, node.start_mark.index)
-        self.edits.append((colon + 1, _end(node), f" {self._written(values)}"))
+        self.edits.append((colon + 1, _end(node), f" {self._written(new)}"))
 
     def _flow(self, node: Any, old: Any, new: Any) -> str:
         """Return the text of a *node* without lines of its own, made *new*."""
@@ -161,6 +161,8 @@ class _Patcher:
         return self._text[start : parts[0][0]] + between.join(words) + self._text[parts[-1][1] : end]
 
     def _written(self, value: Any) -> str:
+        if isinstance(value, list):
+            value = [item.value if isinstance(item, Item) else item for item in value]
         return json.dumps(value) if self._json else inline(value)
 
     def _word(self, key: str) -> str:

@@ -39,7 +39,7 @@ def rewrite(text: str, service: Service, *, filename: str) -> str:
         wanted = (*have[:index], service, *have[index + 1 :])
         if load(changed, filename=filename, owner=service.owner).services != wanted:
             raise refusal
-    except (ConfigError, KeyError, ValueError) as err:
+    except (ConfigError, KeyError, ValueError, yaml.YAMLError) as err:
         raise refusal from err
     return text[: len(text) - len(bare)] + changed
 

@@ -207,3 +207,11 @@ def test_faults_in_what_an_alias_stands_for_have_the_place_of_the_text() -> None
         "4:14: services[0].scheduler: the scheduler sed is not supported yet",
         "4:14: services[1].scheduler: the scheduler sed is not supported yet",
     ]
+
+
+def test_interfaces_whose_names_are_numbers() -> None:
+    """Faults are told of those, too."""
+    assert complaints("interfaces: {80: xpd, '007': null}") == [
+        "1:18: interfaces.80: unknown word 'xpd' (did you mean 'xdp'?)",
+        "1:30: interfaces.007: nothing is not one of auto, none, tc, xdp",
+    ]

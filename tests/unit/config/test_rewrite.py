@@ -157,6 +157,24 @@ def test_line_ends_of_another_system_stay() -> None:
     assert changed.count("\n") == changed.count("\r\n") == text.count("\n")
 
 
+def test_what_a_merged_mapping_said_is_said_where_it_changes() -> None:
+    """The anchor, and whoever else uses it, stay as they are."""
+    text = """\
+services:
+- &base
+  listen: {address: 192.0.2.1, port: 80}
+  scheduler: rr
+  servers: [{address: 10.0.0.1, port: 80}]
+- <<: *base
+  listen: {address: 192.0.2.2, port: 80}
+"""
+    second = read(text)[1]
+    assert changed_lines(replace(second, scheduler="lc", servers=(*second.servers, NEW)), text) == [
+        "+   scheduler: lc",
+        "+   servers: [{address: 10.0.0.1, port: 80}, {address: '2001:db8::1', port: 81, forward: ipip, weight: 1}]",
+    ]
+
+
 def test_what_cannot_be_changed_alone_is_refused() -> None:
     """Servers that two services share, and servers in another order."""
     shared = """\
