@@ -307,6 +307,8 @@ def test_a_kill_in_the_first_load_leaves_nothing_in_the_way(build: Build, direct
 
 VIP = Address.parse("192.0.2.1")
 VIP6 = Address.parse("2001:db8::1")
+OFF = Service(ServiceKey("tcp", VIP, 81), "sh", frozenset(), (Server(Address.parse("10.0.0.9"), 80, "route", 0),))
+"""Its only server, which is drained, has the number 0: a place of nothing but zeros."""
 WEB = Service(
     ServiceKey("tcp", VIP, 80),
     "wrr",
@@ -322,8 +324,9 @@ DNS = Service(
     frozenset({"flag-1", "flag-2"}),
     tuple(Server(Address.parse(f"2001:db8:1::{n}"), 53, "ipip", n % 20) for n in range(1, 21)),
 )
+ALL = {service.key: service for service in (OFF, WEB, DNS)}
 SOURCE = Address.parse("10.0.0.254")
-SOURCES = {server.address: SOURCE for service in (WEB, DNS) for server in service.servers}
+SOURCES = {server.address: SOURCE for service in ALL.values() for server in service.servers}
 SIZES = {"services": 8, "service_stats": 8, "sched_state": 16, "tables": 16, "slots": 8, "servers": 64} | {
     "loads": 64, "server_stats": 64, "flows": 32, "flow_index": 64, "flow_free": 32, "addrs": 64, "nat_servers": 64,
 }  # fmt: skip
@@ -345,7 +348,7 @@ def wanted() -> tuple[Loaded, Layout]:
     loaded = Loader([OBJECTS / "tc.bpf.o"], sizes=SIZES).load(programs=set())
     kernel = Kernel(loaded.maps)
     layout = Layout(kernel.limits)
-    made = plan(layout, {WEB.key: WEB, DNS.key: DNS}, SOURCES, 1)
+    made = plan(layout, ALL, SOURCES, 1)
     for write in [*made.prepare, *made.commit(kernel.sched_state), *made.tidy]:
         kernel.write(write)
     layout.accept(made.change)
@@ -429,7 +432,7 @@ def test_the_first_release_is_carried_over(first: Path, directory: Path) -> None
     assert layout.rows[:50].tobytes() == expected.rows[:50].tobytes()
     for index in range(16):
         assert np.array_equal(maps["tables"].table(index), fresh.maps["tables"].table(index)), index
-    assert not plan(layout, {WEB.key: WEB, DNS.key: DNS}, SOURCES, 2)
+    assert not plan(layout, ALL, SOURCES, 2)
     assert (kernel.loads(51)[50].tolist(), kernel.live_flows()) == ([1, 0], 1)
     assert len(maps["flow_index"].items()[0]) == 1
     assert maps["config"].get(0)["hop_epoch"] == 77

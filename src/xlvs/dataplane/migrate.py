@@ -92,7 +92,7 @@ class Old:
         self._read: dict[str, tuple[Array, Any]] = {}
 
     def items(self, name: str) -> tuple[Array, Any]:
-        """Return all keys and values of a map; an array's without those that are zero, per-CPU ones by CPU."""
+        """Return all keys and values of a map; per-CPU values have one column per CPU."""
         if name not in self._read:
             self._read[name] = _content(name, self._fds[name])
         return self._read[name]
@@ -105,11 +105,7 @@ def _content(name: str, fd: int) -> tuple[Array, Any]:
     key, value = schema.layout(fd)
     if value is None:
         raise HostError(f"the kernel does not know the layout of the pinned map {name}: {_BACK}")
-    keys, values = (PerCpuMap if type_ in PER_CPU else Map)(name, fd, key, value).items()
-    if type_ == MapType.ARRAY and len(values):
-        used = np.flatnonzero(values.view(np.uint8).reshape(len(values), -1).any(axis=1))
-        return keys[used], values[used]
-    return keys, values
+    return (PerCpuMap if type_ in PER_CPU else Map)(name, fd, key, value).items()
 
 
 def _tables(tables: TableMap) -> tuple[Array, list[Array]]:
@@ -188,7 +184,7 @@ def _slots_from_1(keys: Array, values: Array, old: Old) -> tuple[Array, Array]:
     """Let places say how to get to a server, which its row said before."""
     slots = values["slot"]
     found = np.zeros(slots.shape, [("choice", "<u4"), ("weight", "<u4")])
-    found["choice"] = _choices(slots["server"], old)
+    found["choice"] = _choices(slots["server"], _forwards(old))
     found["weight"] = slots["weight"]
     blocks = np.zeros(len(values), [("slot", found.dtype, slots.shape[1:])])
     blocks["slot"] = found
@@ -199,19 +195,16 @@ def _tables_from_1(keys: Array, tables: list[Array], old: Old) -> tuple[Array, l
     """Let entries say how to get to a server, and whether its weight is 0; tables that no service has stay behind."""
     by_index = dict(zip(keys.tolist(), tables, strict=True))
     _, services = old.items("services")
-    blocks, values = old.items("slots")
-    places = dict(zip(blocks.tolist(), values["slot"], strict=True))
-    found = {}
+    _, blocks = old.items("slots")
+    places = blocks["slot"].reshape(-1)
+    forwards, found = _forwards(old), {}
     for service, index in zip(services, _indices(services).tolist(), strict=True):
         if not service["table_size"] or index not in by_index:
             continue
-        table, first, count = by_index[index], int(service["block"]), int(service["n"])
-        per_block = values["slot"].shape[1]
-        mine = np.concatenate([places[b] for b in range(first, first - -count // per_block) if b in places] or [[]])
-        choices = _choices(table, old)
-        if len(mine):
-            drained = np.isin(table, mine["server"][:count][mine["weight"][:count] == 0])
-            choices[drained] |= np.uint32(abi.DRAINED)
+        table, first = by_index[index], int(service["block"]) * abi.SLOTS_PER_BLOCK
+        mine = places[first : first + int(service["n"])]
+        choices = _choices(table, forwards)
+        choices[np.isin(table, mine["server"][mine["weight"] == 0])] |= np.uint32(abi.DRAINED)
         choices[table == abi.NO_SERVER] = abi.NO_SERVER
         found[index] = choices
     return np.array(list(found), np.uint32), list(found.values())
@@ -223,13 +216,16 @@ def _indices(services: Array) -> Array:
     return found
 
 
-def _choices(numbers: Array, old: Old) -> Array:
-    """Return what leads to these servers of version 1."""
-    keys, rows = old.items("servers")
-    forwards = np.zeros(int(max(keys.max(initial=0), 0)) + 1, np.uint32)
-    forwards[keys] = rows["fwd"]
-    known = np.minimum(numbers, len(forwards) - 1)
-    found: Array = numbers | forwards[known] << np.uint32(abi.CHOICE_FWD_SHIFT)
+def _forwards(old: Old) -> Array:
+    """Return how packets get to each server of version 1, in the bits of a choice."""
+    _, rows = old.items("servers")
+    found: Array = rows["fwd"].astype(np.uint32) << np.uint32(abi.CHOICE_FWD_SHIFT)
+    return found
+
+
+def _choices(numbers: Array, forwards: Array) -> Array:
+    """Return what leads to servers of these numbers."""
+    found: Array = numbers | forwards[np.minimum(numbers, len(forwards) - 1)]
     return found
 
 
