@@ -54,9 +54,10 @@ def _changed(raw: dict[str, Any], old: Service, new: Service) -> dict[str, Any]:
     found = dict(raw)
     for key in ("name", "scheduler", "address"):
         if before.get(key) != after.get(key):
-            found.pop(key, None)
             if key in after:
                 found[key] = after[key]
+            else:
+                found.pop(key, None)
     if before.get("options") != after.get("options"):
         said = {word: on for word, on in raw.get("options", {}).items() if not on or word in after.get("options", {})}
         found["options"] = said | after.get("options", {})
