@@ -44,6 +44,7 @@ ICMP_PER_SECOND = 1000
 ACCEPT_LOCAL = "net.ipv4.conf.lo.accept_local"
 COLLECT_S = 5
 PROBE_S = 20
+ADVISED_AT_ONCE = 1000
 STOP_S = 0.05
 SETTLE_S = 0.1
 """How long to wait for more news from the kernel before acting on the first."""
@@ -140,7 +141,8 @@ class Daemon:
             self._attachments.wish = self._wish()
             _guarded(self._attachments.sync)
         _guarded(partial(self._vips.want, configuration.vips(state)))
-        self._soon(self._advise)
+        if len(state.services) <= ADVISED_AT_ONCE:  # a look at a hundred thousand routes waits for the next round
+            self._soon(self._advise)
 
     def stop(self, *, purge: bool) -> None:
         """End once the answer to this request is on its way; with *purge* remove every trace first."""
@@ -234,6 +236,7 @@ class Daemon:
         """Keep neighbours fresh, and notice what the kernel does not tell: a veth's peer that now takes redirects."""
         self._attachments.sync()
         self.engine.probe()
+        self._advise()
 
     def _soon(self, act: Callable[[], None]) -> None:
         """Do *act* once when the news has settled."""

@@ -68,7 +68,10 @@ class ServiceBody(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
 
     def service(self, owner: str) -> Service:
         """Return the model's value; raises `InvalidError`."""
-        servers = tuple([body.server(owner) for body in self.servers])
+        parse = Address.parse
+        servers = tuple(
+            [Server(parse(s.address), s.port, s.forward, s.weight, s.upper, s.lower, owner) for s in self.servers]
+        )
         service = Service(
             self.listen.key(), self.scheduler, frozenset(self.flags), servers, self.name, self.device, owner
         )
