@@ -1,3 +1,3 @@
 """xlvs: the Linux Virtual Server on an eBPF data plane with a Python control plane."""
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
