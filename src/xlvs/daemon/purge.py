@@ -1,11 +1,11 @@
-"""Removing every trace of an instance: hooks, pins, mount, sysctls, files.  Works with no daemon running."""
+"""Removing every trace of an instance: hooks, pins, mount, virtual addresses, sysctls, files.  Works with no daemon running."""
 
 from __future__ import annotations
 
 import contextlib
 import shutil
 
-from xlvs.daemon.host import netns, sysctls
+from xlvs.daemon.host import netns, sysctls, vips
 from xlvs.daemon.host.netlink import Netlink
 from xlvs.daemon.lock import Lock
 from xlvs.daemon.paths import Paths
@@ -22,6 +22,7 @@ def purge(paths: Paths) -> None:
         bpffs.purge(paths.bpffs)
     elif paths.bpffs.is_dir():
         paths.bpffs.rmdir()
+    vips.take_back(paths.vips)
     sysctls.restore(paths.sysctls)
     shutil.rmtree(paths.state_dir, ignore_errors=True)
     paths.socket.unlink(missing_ok=True)
