@@ -60,7 +60,7 @@ def holes(dtype: np.dtype[np.void]) -> bool:
 
 
 def test_no_layout_has_holes(tmp_path: Path) -> None:
-    """Padding is a field, as numpy keeps nothing else and records are compared as bytes; config was before that rule."""
+    """Padding is a field, as numpy keeps nothing else and records are compared as bytes; config is older."""
     source = '#include "helpers.h"\n#include "maps.h"\n'
     btf = Object(releases.compiled(source, tmp_path / "maps.o").read_bytes(), opaque=OPAQUE).btf
     types = {name: [t for t in (found.key, found.value) if t] for name, found in btf.maps().items()}
