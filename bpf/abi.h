@@ -4,8 +4,8 @@
  *
  * These are the only definitions: Python reads their layout from the compiled
  * object's BTF.  Addresses and ports are in network order, everything else is
- * in host order.  Raise XLVS_ABI when a pinned map of an older build can no
- * longer be read.
+ * in host order.  When what a pinned map holds changes, raise its version
+ * (`schema_*` in maps.h) and add its line to tests/unit/dataplane/layouts.txt.
  */
 #ifndef XLVS_ABI_H
 #define XLVS_ABI_H

@@ -37,7 +37,7 @@ from xlvs.daemon.stats import SAMPLE_S
 from xlvs.daemon.store import Store
 from xlvs.dataplane import Loaded
 from xlvs.dataplane import _abi as abi
-from xlvs.errors import HostError, InvalidError, XlvsError
+from xlvs.errors import InvalidError, XlvsError
 from xlvs.model import State
 
 ICMP_PER_SECOND = 1000
@@ -85,19 +85,19 @@ class Daemon:
     async def run(self) -> None:
         """Work until a signal or a client says stop."""
         adopted = bool(self._loaded.adopted)
-        if adopted and self._kernel.pinned_abi() not in (0, abi.ABI):
-            raise HostError(
-                f"the pinned maps are of another xlvs (ABI {self._kernel.pinned_abi()}, not {abi.ABI}): "
-                f"run `xlvs stop --instance {self._paths.name} --purge`, which ends its flows, and start again"
-            )
         self._kernel.renew_hints()
         self.engine.start(adopted=adopted)
         self._begin_with_file()
+        # From here on the maps are this build's: an older daemon is refused, and this one goes on if it dies.
+        self._loaded.commit()
+        if self._loaded.carried:
+            log("maps of another build carried over", maps=",".join(sorted(self._loaded.carried)))
         # Services come first: a packet that a hook takes must find them, and each is whole when it appears.
         self._kernel.configure(self.engine.state.timeouts, self._netlink.loopback(), ICMP_PER_SECOND)
         self._loaded.programs["xlvs_sweep"].test_run(bytes(64))
         self._attachments.wish = self._wish()
         self._attachments.start()
+        self._loaded.finish()
         self.changed()
         await self._server.start()
         log("ready", instance=self._paths.name, socket=self._paths.socket, adopted=adopted)

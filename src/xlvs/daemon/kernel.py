@@ -139,7 +139,7 @@ class Kernel:
         idle[abi.FlowState.ESTABLISHED] = timeouts["tcp"]
         idle[abi.FlowState.FIN_WAIT] = timeouts["tcpfin"]
         idle[abi.FlowState.UDP] = timeouts["udp"]
-        record = np.zeros((), abi.CONFIG)
+        record = self._maps["config"].get(0)
         record["idle_ns"][: len(idle)] = [idle[state] * _SECOND for state in abi.FlowState]
         record["max_flows"] = self.max_flows
         record["lo"], record["icmp_per_second"], record["abi"] = lo, icmp_per_second, abi.ABI
@@ -150,10 +150,6 @@ class Kernel:
         record = self._maps["config"].get(0)
         record["hop_epoch"] += np.uint32(1)
         self._maps["config"].put(0, record)
-
-    def pinned_abi(self) -> int:
-        """Return the ABI version the maps were written with, 0 if they are new."""
-        return int(self._maps["config"].get(0)["abi"])
 
     def put_interface(self, ifindex: int, mac: bytes, flags: int) -> None:
         """Say what an interface's own MAC address is and what XDP may do there (``XLVS_IF_*``).

@@ -72,7 +72,7 @@ def _load(paths: Paths, options: argparse.Namespace) -> Loaded:
     try:
         constants = {"l4_csum_v6": probe.BPF_F_IPV6 if probe.has_csum_ipv6() else 0}
         loader = Loader([OBJECTS / "xdp.bpf.o", OBJECTS / "tc.bpf.o"], sizes=sizes, constants=constants)
-        return loader.load(paths.bpffs, programs=PROGRAMS)
+        return loader.load(paths.bpffs, programs=PROGRAMS, commit=False)
     except FileNotFoundError as err:
         raise HostError(
             f"the compiled programs are missing ({err.filename}); install xlvs anew, or run ./dev build"

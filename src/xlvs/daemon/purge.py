@@ -1,4 +1,4 @@
-"""Removing every trace of an instance: hooks, pins, mount, virtual addresses, sysctls, files.  Works with no daemon running."""
+"""Removing every trace of an instance: hooks, pins, mount, virtual addresses, sysctls, files; needs no daemon."""
 
 from __future__ import annotations
 

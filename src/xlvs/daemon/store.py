@@ -98,7 +98,10 @@ class Store:
         self._paths = paths
         self._journal = -1
         self._size = 0
+        self._last = 0
         self._limit = _MIN_JOURNAL
+        self._is_old = False
+        """Whether what is on disk is in the format of an earlier xlvs."""
 
     def load(self) -> Kept:
         """Return what was kept, empty if nothing was; raises `HostError`."""
@@ -111,6 +114,7 @@ class Store:
         kept = Kept(found=True)
         try:
             snapshot = _read_snapshot(text)
+            self._is_old = snapshot.format < FORMAT
             if snapshot.format > FORMAT:
                 raise InvalidError(f"it was written by a newer xlvs, in format {snapshot.format}")
             _take(kept, snapshot.last_weights, snapshot.baselines)
@@ -139,11 +143,23 @@ class Store:
         text = codec.encode(kept)
         with _as_host_error(self._paths.state):
             self._paths.state_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+            if self._is_old:
+                self._put_aside()
             write_whole(self._paths.state, text)
             self.close()
-            self._journal = os.open(self._paths.journal, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+            # A new file, not the old one emptied: that may have been put aside.
+            fresh = self._paths.journal.with_name(f"{self._paths.journal.name}.new")
+            self._journal = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+            fresh.rename(self._paths.journal)
             sync_directory(self._paths.state_dir)
         self._size, self._limit = 0, max(_MIN_JOURNAL, len(text))
+
+    def _put_aside(self) -> None:
+        """Keep what an earlier xlvs wrote, ``state.json.1`` and its journal, for one to go back to."""
+        for path in (self._paths.state, self._paths.journal):
+            with contextlib.suppress(FileExistsError, FileNotFoundError):
+                os.link(path, f"{path}.1")
+        self._is_old = False
 
     def append(self, record: Record) -> None:
         """Add *record* to the journal and wait until it is on disk; raises `HostError`, and then it is not there."""

@@ -164,3 +164,12 @@ def test_what_the_first_release_kept_is_read(tmp_path: Path) -> None:
     assert list(kept.state.services.values()) == [Service(key, "mh", frozenset({"flag-2"}), (one,)) for key in keys]
     assert kept.last_weights == {(keys[0], one.address, 80): 3}
     assert (kept.baselines.services, kept.baselines.servers) == ({0: (1, 2, 3, 4, 5)}, {7: (1, 1, 1, 1, 1)})
+    store = Store(paths(tmp_path))
+    found = store.load()
+    store.snapshot(found.state, found.baselines, found.last_weights)
+    kept_aside = [
+        path.with_name(f"{path.name}.1").read_text() for path in (paths(tmp_path).state, paths(tmp_path).journal)
+    ]
+    assert json.loads(kept_aside[0]) == snapshot
+    assert [json.loads(line) for line in kept_aside[1].splitlines()] == journal
+    assert Store(paths(tmp_path)).load().state == kept.state
