@@ -40,7 +40,8 @@ def main() -> int:
         for _ in range(options.runs):
             for name, command in commands.items():
                 began = time.perf_counter()
-                subprocess.run(command, env=daemon.env, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+                nowhere = subprocess.DEVNULL
+                subprocess.run(command, env=daemon.env, check=True, stdout=nowhere, stderr=nowhere)
                 rows[name].add({"ms": (time.perf_counter() - began) * 1000})
     base = next(iter(rows.values()))
     print(f"# Linux {platform.release()}, {os.cpu_count()} CPUs, load {os.getloadavg()[0]:.1f}, {options.runs} runs")

@@ -49,17 +49,22 @@ def real_server(namespaces: Sequence[str], *arguments: str) -> None:
 
 @dataclass(slots=True)
 class Director:
-    """One instance of xlvs on the network of *namespace*; *interfaces* is the daemon's option of that name."""
+    """One instance of xlvs on the network of *namespace*; *interfaces* is the daemon's option of that name.
+
+    *options* are more of its options.
+    """
 
     namespace: str
     instance: str
     log: Path
     interfaces: str = "auto"
+    options: Sequence[str] = ()
     process: subprocess.Popen[str] | None = field(default=None)
 
     def start(self) -> None:
         """Start the daemon and return when it answers.  Raises `HostError` with the end of its log."""
         options = ("--instance", self.instance, "--netns", self.namespace, "--interfaces", self.interfaces)
+        options += tuple(self.options)
         with self.log.open("a") as log:
             self.process = subprocess.Popen(
                 command("xlvs", "daemon", *options),
