@@ -63,8 +63,8 @@ class Director:
 
     def start(self) -> None:
         """Start the daemon and return when it answers.  Raises `HostError` with the end of its log."""
-        options = ("--instance", self.instance, "--netns", self.namespace, "--interfaces", self.interfaces)
-        options += tuple(self.options)
+        options = ["--instance", self.instance, "--netns", self.namespace, "--interfaces", self.interfaces]
+        options += self.options
         with self.log.open("a") as log:
             self.process = subprocess.Popen(
                 command("xlvs", "daemon", *options),
