@@ -14,7 +14,7 @@ import subprocess
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from typing import TypeVar
 
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from pyroute2 import netns as namespaces
 
@@ -186,8 +186,13 @@ def hosts(draw: st.DrawFn) -> tuple[list[str], list[Address]]:
     return four + six, interesting(nets4, 4) + interesting(nets6, 6)
 
 
+SHARED = ["-6 route add 2001:db8::/32 nhid 4", "-6 route add 2001:db8::/33 nhid 6"]
+"""One next hop of the group is that of the wider route: the kernel takes one route for the other."""
+
+
 @settings(max_examples=60, deadline=None)
 @given(hosts())
+@example((SHARED, interesting([ipaddress.ip_network("2001:db8::/33")], 6)))
 def test_regions_answer_as_addresses_do(drawn: tuple[list[str], list[Address]]) -> None:
     """Whatever routes, rules, next hops, labels and own addresses there are: route and source are the same."""
     lines, addresses = drawn

@@ -1,8 +1,8 @@
 """What the kernel knows about interfaces, addresses, routes and neighbours.
 
 The messages are those of include/uapi/linux/rtnetlink.h, if_link.h, if_addr.h,
-neighbour.h and fib_rules.h.  The sockets belong to the network namespace the
-thread is in when they are made.
+neighbour.h, nexthop.h and fib_rules.h.  The sockets belong to the network
+namespace the thread is in when they are made, and `prefixes` makes new ones.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ _GETROUTE = 26
 _NEWNEIGH = 28
 _GETRULE = 34
 _GETADDRLABEL = 74
+_GETNEXTHOP = 106
 
 _IFINFO = struct.Struct("=BxHiII")
 _IFADDR = struct.Struct("=BBBBI")
@@ -43,8 +44,9 @@ _IFA_ADDRESS, _IFA_LOCAL, _IFA_CACHEINFO, _IFA_FLAGS = 1, 2, 6, 8
 _IFA_F_NODAD, _IFA_F_NOPREFIXROUTE = 0x02, 0x200
 _DEPRECATED_FOR_EVER = struct.pack("=IIII", 0, 0xFFFFFFFF, 0, 0)
 
-_RTA_DST, _RTA_OIF, _RTA_GATEWAY, _RTA_PREFSRC, _RTA_MULTIPATH, _RTA_VIA = 1, 4, 5, 7, 9, 18
+_RTA_DST, _RTA_OIF, _RTA_GATEWAY, _RTA_PREFSRC, _RTA_MULTIPATH, _RTA_VIA, _RTA_NH_ID = 1, 4, 5, 7, 9, 18, 30
 _RTM_F_FIB_MATCH = 0x2000
+_NHMSG_SIZE, _NHA_GROUPS = 8, 9
 _NDA_DST = 1
 _NTF_USE = 0x1
 
@@ -182,7 +184,14 @@ class Netlink:
         It does not if it has several next hops, or is for addresses of this host, which are their own source.
         """
         answers = self._channel.ask(_GETROUTE, 0, [_destination(address, _RTM_F_FIB_MATCH) for address in addresses])
-        return [isinstance(answer, OSError) or _single(answer) for answer in answers]
+        doubtful = self._has_nexthop_groups()
+        return [isinstance(answer, OSError) or _single(answer, doubtful) for answer in answers]
+
+    def _has_nexthop_groups(self) -> bool:
+        try:
+            return bool(self._channel.everything(_GETNEXTHOP, bytes(_NHMSG_SIZE) + attribute(_NHA_GROUPS, b"")))
+        except OSError as err:
+            return err.errno != errno.EOPNOTSUPP  # Linux before 5.3 has no nexthop objects
 
     def prefixes(self, limit: int) -> set[Prefix] | None:
         """Return every prefix that routes, rules and address labels (RFC 6724 §2.1) have; None if over *limit*."""
@@ -289,10 +298,15 @@ def _route(data: bytes) -> Route | None:
     )
 
 
-def _single(data: bytes) -> bool:
+def _single(data: bytes, doubtful: bool) -> bool:
+    """Return whether the table's entry *data* has one next hop; *doubtful*: there are groups of nexthop objects."""
     if data[7] in _NO_ROUTES:
         return True
     found = attributes(data, _RTMSG.size)
+    # IPv6 keeps what it made of a nexthop object with that object, and so may tell of another entry that uses it, one
+    # with this next hop alone (net/ipv6/route.c, rt6_get_pcpu_route; seen on 6.18).
+    if doubtful and data[0] == socket.AF_INET6 and _RTA_NH_ID in found:
+        return False
     # A nexthop object's interface may be told by its number only (net.ipv4.nexthop_compat_mode).
     return data[7] == ROUTE_UNICAST and _RTA_OIF in found and _RTA_MULTIPATH not in found
 
