@@ -69,6 +69,8 @@ class Engine:
         self._snapshot(self.state)
         gone = self.layout.services.keys() - self.state.services.keys()
         self._put_in_force({**dict.fromkeys(gone), **self.state.services}, self._epoch_for(self.state.generation))
+        if adopted:
+            self.refresh()  # routes may have changed while nobody listened
         self._write(upkeep.plan_addresses(self.layout, self.busy()))
 
     def _report(self, outcome: str, *, adopted: bool) -> None:

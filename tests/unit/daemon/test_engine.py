@@ -327,3 +327,15 @@ def test_a_flush_that_cannot_be_kept_is_taken_back(tmp_path: Path, monkeypatch: 
     director.apply(State())
     assert kernel.services() == {}
     assert engine(tmp_path, kernel, adopted=True).state.services == {}
+
+
+def test_routes_that_changed_without_a_daemon_are_noticed(tmp_path: Path) -> None:
+    """A start over adopted maps asks anew for the director's address towards every server."""
+    kernel, routes = FakeKernel(), FakeRoutes()
+    routes.own = Address.parse("10.0.0.254")
+    add(engine(tmp_path, kernel, routes=routes), server(1, forward="route"))
+    routes.own = Address.parse("10.0.0.253")
+    director = engine(tmp_path, kernel, adopted=True, routes=routes)
+    assert bytes(kernel.arrays["servers"]["src"][0]) == routes.own
+    assert kernel.addresses()[routes.own]
+    assert director.state.services[WEB].servers == (server(1, forward="route"),)
