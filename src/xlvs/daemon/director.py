@@ -38,7 +38,7 @@ from xlvs.daemon.store import Store
 from xlvs.dataplane import Loaded
 from xlvs.dataplane import _abi as abi
 from xlvs.errors import InvalidError, XlvsError
-from xlvs.model import State
+from xlvs.model import Address, State
 
 ICMP_PER_SECOND = 1000
 ACCEPT_LOCAL = "net.ipv4.conf.lo.accept_local"
@@ -79,6 +79,8 @@ class Daemon:
         self._pending: set[Callable[[], None]] = set()
         self._pause_s = SETTLE_S
         self._warned: set[str] = set()
+        self._placed: set[tuple[str, Address]] = set()
+        """The virtual addresses that are to be on interfaces."""
         self._refused = ""
         """Why the configuration file is not in force."""
 
@@ -109,7 +111,7 @@ class Daemon:
         loop.add_reader(self._monitor.fileno(), self._heard)
         tasks = [
             loop.create_task(self._every(SAMPLE_S, self.engine.sample)),
-            loop.create_task(self._every(COLLECT_S, lambda elapsed: self.engine.collect())),
+            loop.create_task(self._every(COLLECT_S, lambda elapsed: self._collect())),
             loop.create_task(self._every(PROBE_S, lambda elapsed: self._tend())),
         ]
         await self._stopping.wait()
@@ -140,7 +142,7 @@ class Daemon:
         if self._attachments.wish != self._wish():
             self._attachments.wish = self._wish()
             _guarded(self._attachments.sync)
-        _guarded(partial(self._vips.want, configuration.vips(state)))
+        _guarded(self._want_vips)
         if len(state.services) <= ADVISED_AT_ONCE:  # a look at a hundred thousand routes waits for the next round
             self._soon(self._advise)
 
@@ -220,6 +222,21 @@ class Daemon:
             if warning not in self._warned:
                 log("warning", why=warning)
         self._warned = set(found)
+
+    def _want_vips(self) -> None:
+        """Have the virtual addresses there that services name; those of deleted ones until their flows are gone."""
+        state = self.engine.state
+        wanted = configuration.vips(state)
+        left = {place for place in self._placed - wanted if self.engine.is_virtual(place[1])}
+        if left:
+            left -= {place for place in left if any(key.address == place[1] for key in state.services)}
+        self._placed = wanted | left
+        self._vips.want(self._placed)
+
+    def _collect(self) -> None:
+        self.engine.collect()
+        if self._placed:
+            self._want_vips()
 
     def _heard(self) -> None:
         if self._monitor.drain():
