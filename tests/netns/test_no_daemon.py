@@ -24,7 +24,6 @@ from xlvs.dataplane import Map, PerCpuMap, syscalls
 from xlvs.dataplane import _abi as abi
 from xlvs.demo.topology import VIP
 from xlvs.demo.wait import until
-from xlvs.errors import HostError
 from xlvs.model import Address, endpoint
 
 U32 = np.dtype("<u4")
@@ -155,26 +154,3 @@ def test_programs_are_replaced_under_load_and_the_sweep_goes_on(own_lab: Lab) ->
     assert {name: link for name, (link, _) in after.items()} == {name: link for name, (link, _) in before.items()}
     assert all(program != before[name][1] for name, (_, program) in after.items())
     assert_none_failed(load.communicate()[0])
-
-
-def test_maps_of_another_build_are_refused_and_left_at_work(tmp_path: Path) -> None:
-    """A daemon that cannot read what is pinned says so in a sentence, and the flows and new connections go on."""
-    with Lab("nat", "tc", tmp_path) as lab, lab.connect(4, PEER) as old:
-        kill(lab.director)
-        config = Map("config", pinned(lab, "maps", "config"), U32, abi.CONFIG)
-        record = config.get(0).copy()
-        record["abi"] = abi.ABI + 1
-        config.put(0, record)
-        before = programs(lab)
-        with pytest.raises(HostError, match=f"of another xlvs .ABI {abi.ABI + 1}, not {abi.ABI}.*--purge"):
-            lab.director.start()
-        assert programs(lab) == before
-        with lab.connect(4, PEER) as new:
-            for sock in (old, new):
-                sock.sendall(b"ECHO\nstill\n")
-                assert sock.recv(100).endswith(b" still\n")
-        record["abi"] = abi.ABI
-        config.put(0, record)
-        config.close()
-        lab.director.start()
-        assert len(lab.director.ask("flows")) >= 2
