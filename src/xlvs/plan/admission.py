@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from xlvs import sched
 from xlvs.errors import InvalidError, ServiceExistsError, UnsupportedError
-from xlvs.model import SCHED_FLAGS, Address, Service, State
+from xlvs.model import SCHED_FLAGS, Address, Server, Service, State
 from xlvs.model.state import check_family
 
 
@@ -17,14 +17,21 @@ def admit(service: Service) -> None:
     sched.get(service.scheduler)
     if unknown := service.flags.difference(SCHED_FLAGS):
         raise InvalidError(f"unknown scheduler flag {min(unknown)!r} (one of {', '.join(SCHED_FLAGS)})")
-    version = service.key.address.version
+    family = service.key.address[:12]  # the same for all IPv4 addresses
     for server in service.servers:
-        if server.address.version != version:
-            check_family(service.key, server)
-        if server.upper or server.lower:
-            raise UnsupportedError("connection thresholds of real servers are not supported yet")
-        if not is_unicast(server.address):
-            raise InvalidError(f"real server {server} of {service.title}: {server.address} is no unicast address")
+        address = server.address
+        # Nearly all are plain IPv4 ones, and there may be a hundred thousand.
+        if not (0 < address[12] < 224 and address.startswith(family) and server.upper == server.lower == 0):
+            _admit_server(service, server)
+
+
+def _admit_server(service: Service, server: Server) -> None:
+    if server.address.version != service.key.address.version:
+        check_family(service.key, server)
+    if server.upper or server.lower:
+        raise UnsupportedError("connection thresholds of real servers are not supported yet")
+    if not is_unicast(server.address):
+        raise InvalidError(f"real server {server} of {service.title}: {server.address} is no unicast address")
 
 
 def admit_name(state: State, service: Service) -> None:
@@ -38,8 +45,6 @@ def admit_name(state: State, service: Service) -> None:
 def is_unicast(address: Address) -> bool:
     """Return whether a real server can have this *address* (ip_vs_ctl.c, ip_vs_new_dest; local broadcasts aside)."""
     if address.version == 4:
-        if 0 < address[12] < 224:  # as nearly all are, and there may be a hundred thousand
-            return True
         return not 224 <= address[12] < 240 and address[12:] not in (b"\0\0\0\0", b"\xff\xff\xff\xff")
     link_local = address[0] == 0xFE and address[1] & 0xC0 == 0x80
     return any(address) and address[0] != 0xFF and not link_local

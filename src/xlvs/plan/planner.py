@@ -259,8 +259,8 @@ def _last_weights(layout: Layout, edits: Sequence[_Edit]) -> dict[ServerId, int]
     """Return what servers that are drained now weighed before."""
     found = {}
     for edit in edits:
-        drained = [s for s in edit.servers if not s.weight]
-        if drained and edit.have:
+        drained = [s for s in edit.servers if not s.weight] if edit.have else []
+        if edit.have and drained:
             before = {s.key: s.weight for s in edit.have.service.servers}
             found.update({(edit.key, *s.key): before[s.key] for s in drained if before.get(s.key)})
     return found
