@@ -241,13 +241,12 @@ def one_change(client: Client, turn: int) -> None:
     web = f"/v1/services/tcp:{VIP[4]}:{HTTP}" if turn % 2 else f"/v1/services/tcp:[{VIP[6]}]:{HTTP}"
     if turn % 5 == 0:
         client.patch(web, {"scheduler": ("rr", "wlc", "mh", "wrr", "sh")[turn // 5 % 5]})
-    elif turn % 5 == 1:
-        listen = {"protocol": "tcp", "address": VIP[4], "port": 7000}
+    elif turn % 5 in (1, 2):  # a file that is applied with a service, and without
+        listen = {"protocol": "tcp", "address": VIP[4], "port": 7777}
         server = {"address": "10.0.9.9", "port": 7, "forward": "nat"}
-        client.put(f"/v1/services/tcp:{VIP[4]}:7000", {"listen": listen, "servers": [server]})
-    elif turn % 5 == 2:
-        with contextlib.suppress(Exception):
-            client.delete(f"/v1/services/tcp:{VIP[4]}:7000")
+        services = [{"listen": listen, "servers": [server]}] if turn % 5 == 1 else []
+        found = client.put("/v1/config", {"services": services}, {"owner": "config:/a/file"})
+        assert len(found["differences"]) == 1
     else:
         server = client.get(web)["servers"][turn % 3]
         name = f"[{server['address']}]" if ":" in server["address"] else server["address"]
