@@ -6,7 +6,7 @@ goes on, so that an operator sees all of them.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 
 from msgspec import UNSET, UnsetType
 from msgspec.structs import asdict
@@ -22,9 +22,6 @@ from xlvs.plan.admission import is_unicast
 
 Entry = tuple[int, ServiceEntry, Iterable[tuple[int, ServerEntry]]]
 """A service by its place in the list, with its servers by theirs."""
-
-Locate = Callable[[Path], int]
-"""Returns the line that a path stands in."""
 
 
 class Resolver:
