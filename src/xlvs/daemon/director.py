@@ -86,6 +86,10 @@ class Daemon:
 
     async def run(self) -> None:
         """Work until a signal or a client says stop."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._stopping.set)
+        loop.add_signal_handler(signal.SIGHUP, lambda: _guarded(self.reload))
         adopted = bool(self._loaded.adopted)
         self._kernel.renew_hints()
         self.engine.start(adopted=adopted)
@@ -104,10 +108,6 @@ class Daemon:
         await self._server.start()
         log("ready", instance=self._paths.name, socket=self._paths.socket, adopted=adopted)
         systemd.notify("READY=1", f"STATUS={self._summary()}")
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, self._stopping.set)
-        loop.add_signal_handler(signal.SIGHUP, lambda: _guarded(self.reload))
         loop.add_reader(self._monitor.fileno(), self._heard)
         tasks = [
             loop.create_task(self._every(SAMPLE_S, self.engine.sample)),
@@ -128,6 +128,7 @@ class Daemon:
         systemd.notify("RELOADING=1", f"MONOTONIC_USEC={time.monotonic_ns() // 1000}")
         try:
             self._take_file(self._options.config)
+            self.changed()
         except XlvsError as err:
             self._refused = f"{self._options.config} is not in force: {str(err).splitlines()[0]}"
             raise
@@ -194,7 +195,6 @@ class Daemon:
         self.engine.apply(new)
         log("configuration put in force", file=path, generation=self.engine.state.generation)
         self._server.publish(api.Change(self.engine.state.generation, owner, list(differences(have, new))))
-        self.changed()
 
     def _wish(self) -> Wish:
         return configuration.wish(self.engine.state, self._options.wish)

@@ -11,6 +11,7 @@ import argparse
 import asyncio
 import gc
 import os
+import signal
 import sys
 from pathlib import Path
 
@@ -88,6 +89,7 @@ def _start(options: argparse.Namespace) -> None:
     if os.geteuid() != 0:
         raise HostError("xlvs daemon loads BPF programs, so it must run as root")
     probe.require_bpf()
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # the file is read at the start anyway
     with Lock(paths) as lock:
         mounted = netns.prepare_bpffs(paths.bpffs)
         try:
