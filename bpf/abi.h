@@ -13,13 +13,17 @@
 #include <linux/types.h>
 #include <linux/bpf.h>
 
-#define XLVS_ABI		2
+#define XLVS_ABI		3
 
 /* Default sizes; the loader may choose others before the maps exist. */
 #define XLVS_MAX_SERVICES	32768
-#define XLVS_MAX_SERVERS	262144	/* at most 1 << XLVS_NUMBER_BITS */
+#define XLVS_MAX_SERVERS	262144	/* at most 1 << XLVS_SERVER_BITS */
 #define XLVS_MAX_BLOCKS		65536	/* blocks of slots, over all services */
-#define XLVS_MAX_FLOWS		262144
+#define XLVS_MAX_FLOWS		262144	/* of each family; the table has twice as many slots */
+#define XLVS_MAX_SPILL		8192	/* flows that found no slot */
+#define XLVS_MAX_ALIASES	65536
+#define XLVS_MAX_WIDE		65536
+#define XLVS_MAX_HOPS		4096	/* a flow has 12 bits for each of its two */
 #define XLVS_MAX_ADDRS		262144
 #define XLVS_HINTS		1024	/* words of 16 hints: in all, as many as 32 - XLVS_HINT_SHIFT bits can tell apart */
 #define XLVS_HINT_SHIFT		18
@@ -59,12 +63,12 @@ enum xlvs_fwd {
 };
 
 enum xlvs_state {
-#define XLVS_STATE(number, name, idle, active) XLVS_STATE_##name = number,
+#define XLVS_STATE(number, name, idle, active, reclaim) XLVS_STATE_##name = number,
 #include "tbl/state.h"
 #undef XLVS_STATE
-	XLVS_STATES,
-	XLVS_STATE_DEAD = 255,	/* the slot of the flow array is free, or about to be */
 };
+
+#define XLVS_STATE_CODES	64	/* arrays by state have this size, so that masking bounds the index */
 
 /* IPv4 is mapped: ::ffff:a.b.c.d. */
 struct xlvs_addr {
@@ -171,54 +175,134 @@ struct xlvs_stats {
 	__u64	out_bytes;
 };
 
-#define XLVS_DIR_FORWARD	0	/* other = virtual address and port */
-#define XLVS_DIR_REPLY		1	/* nat: other = real server; local client of route, ipip: client = the director's own address */
-
-struct xlvs_flow_key {
-	struct xlvs_addr client;
-	struct xlvs_addr other;
-	__be16	cport;
-	__be16	oport;
-	__u8	proto;
-	__u8	dir;
-	__u16	pad;
-};
-
-#define XLVS_FLOW_INACTIVE	(1 << 0)	/* counted as inactive at its server */
-#define XLVS_FLOW_LOCAL		(1 << 1)	/* the client is the director itself */
-#define XLVS_FLOW_NOOUTPUT	(1 << 2)	/* replies bypass the director (route, ipip) */
-#define XLVS_FLOW_FWD_SHIFT	4		/* enum xlvs_fwd in the upper half of the flags */
-
 /*
- * A next hop that is remembered for a moment.  Each word carries the same tag
- * in its low 16 bits; it is good while all three are what the moment's tag is,
- * so words of two writers are never taken for one hop.
- */
-struct xlvs_hop {
-	__u64	dmac;		/* destination MAC << 16 | tag */
-	__u64	smac;		/* source MAC << 16 | tag */
-	__u64	out;		/* egress ifindex << 32 | path MTU << 16 | tag */
-};
-
-/*
- * The flow's life in 64 bits: generation << 32 | flags << 8 | state.  A change
- * of state is a compare-and-swap of the whole word, so that a CPU that still
- * holds a slot that was freed and taken by another flow changes nothing.
+ * A flow.  A connection has one, whichever way a packet of it comes: its place
+ * follows from the client's address and port alone, so that with nat the
+ * server's packets lead there, too.
+ *
+ * The first eight bytes, `ends`, are written while nobody reads the slot.  The
+ * second eight, the `word`, are replaced by compare-and-swap alone: `life` says
+ * whether the slot holds a flow, in which state, and whose.
  */
 struct xlvs_flow {
-	struct xlvs_flow_key key;	/* the forward key */
-	__u64	word;
-	__u64	seen;			/* CLOCK_MONOTONIC ns (coarse) of the last packet */
-	__u64	born;
-	__u32	server;
-	__u32	service;
-	__u64	in_pkts;
-	__u64	out_pkts;
+	__u32	client;		/* the client's address; of an IPv6 address the last word */
+	__be16	cport;
+	__be16	vport;
+	__u32	virt;		/* the virtual address, likewise */
+	__u32	life;		/* XLVS_FLOW_*; 0 in a slot that never held a flow */
+	__u32	seen;		/* jiffies of the last packet, their lower half */
+	__u32	hops;		/* remembered next hops: tag, 12 bits towards the server, 12 towards the client */
+	__u32	in_bytes;	/* from the IP header on, modulo 2^30; XLVS_FLOW_WIDE: and what `flow_wide` says */
+	__u32	out_bytes;
+};
+
+#define XLVS_FLOW_STATE		63		/* in the lowest bits of life: enum xlvs_state, exclusive-or XLVS_FLOW_FREE */
+#define XLVS_FLOW_FREE		15		/* place of no state: the slot is free ... */
+#define XLVS_FLOW_BUSY		14		/* ... or being filled */
+#define XLVS_FLOW_CLASS		3		/* of the state: which protocol */
+#define XLVS_FLOW_CLASS_SHIFT	4
+#define XLVS_FLOW_FWD		7		/* enum xlvs_fwd: a flow keeps the method it began with */
+#define XLVS_FLOW_FWD_SHIFT	6
+#define XLVS_FLOW_LOCAL		(1 << 9)	/* the client is the director itself */
+#define XLVS_FLOW_TAKEN_SHIFT	10		/* two bits, counted up each time the slot is taken */
+#define XLVS_FLOW_SERVER_SHIFT	12		/* above: the server's number */
+#define XLVS_SERVER_BITS	20
+#define XLVS_FLOW_WIDE		(1u << 31)
+
+/* A flow of IPv6, or one of either family that found no room in its buckets. */
+struct xlvs_flow6 {
+	struct xlvs_flow low;
+	__u32	client[3];	/* the first words of both addresses */
+	__u32	virt[3];
+	__u64	pad;
+};
+
+/* Four slots: two cache lines with IPv4.  Whoever finds no room goes to the bucket beside, whose number differs in the lowest bit. */
+#define XLVS_WAYS		4
+
+struct xlvs_bucket {
+	struct xlvs_flow flow[XLVS_WAYS];
+};
+
+struct xlvs_bucket6 {
+	struct xlvs_flow6 flow[XLVS_WAYS];
+};
+
+/* Consecutive buckets and what inserting into them needs; those of IPv6 come behind those of IPv4. */
+#define XLVS_STRIPE_SHIFT	6
+
+struct xlvs_stripe {
+	__u32	lock;		/* held while a flow is entered */
+	__u32	spilled;	/* flows of these buckets in `flow_spill` */
+	__u32	used;		/* 0: nothing to sweep or to list here */
+	__u32	pad;
+};
+
+/* Where a flow is that found no room: by its client's endpoint, and a small number as there may be several. */
+struct xlvs_spill_key {
+	struct xlvs_addr client;
+	__be16	cport;
+	__u8	proto;
+	__u8	way;
+};
+
+#define XLVS_SPILL_WAYS		4
+
+/* What a flow's counters do not hold, by XLVS_PLACE_*. */
+struct xlvs_wide {
 	__u64	in_bytes;
 	__u64	out_bytes;
-	struct xlvs_hop to_server;
-	struct xlvs_hop to_client;
 };
+
+/* A flow's place: number of its slot, with a mark of its table. */
+#define XLVS_PLACE_V6		(1u << 31)
+#define XLVS_PLACE_SPILL	(1u << 30)
+
+/* How a reply to the director's own address, which stood in for a local client's, finds that client (route, ipip). */
+struct xlvs_alias_key {
+	struct xlvs_addr own;
+	struct xlvs_addr virt;
+	__be16	cport;
+	__be16	vport;
+	__u8	proto;
+	__u8	pad[3];
+};
+
+/* What holds for the flow table as long as it lives. */
+struct xlvs_head {
+	__u64	seed[2];	/* of the hash; random, so that nobody can aim at a bucket */
+	__u64	overflow_until;	/* jiffies; until then packets without a flow get the stateless choice */
+	__u32	buckets[2];	/* of IPv4, of IPv6: even numbers */
+	__u32	stripes[2];
+	__u32	spill;		/* flows that may be in flow_spill; 0: none */
+	__u32	zero;		/* always; see BLUR in buckets.h */
+};
+
+/* Where the sweep goes on, and the kernel's two clocks at one moment. */
+struct xlvs_sweep {
+	__u32	stripe;
+	__u32	pad;
+	__u64	jiffies;
+	__u64	ns;		/* CLOCK_MONOTONIC */
+	__u64	rounds;		/* over the whole table */
+};
+
+/*
+ * A next hop that flows remember, by its place.  Good for a moment (a bit
+ * under half a second) after the routing table gave it last: whoever comes
+ * later asks again.  While `stamp` is not older than XLVS_HOP_MOMENTS moments
+ * nobody gives the place to another hop.
+ */
+struct xlvs_hop {
+	__u64	dmac;		/* in the lower six bytes */
+	__u64	smac;
+	__u32	ifindex;
+	__u32	mtu;
+	__u32	stamp;		/* the moment, and the epoch, when it was asked for last; 0: being written, or never */
+	__u32	pad;
+};
+
+#define XLVS_HOP_MOMENTS	16	/* after so many a flow forgets which its hops were */
 
 #define XLVS_ADDR_VIP		(1 << 0)	/* a virtual address, or one with flows left */
 #define XLVS_ADDR_SERVER	(1 << 1)	/* a real server behind nat */
@@ -234,21 +318,13 @@ struct xlvs_interface {
 };
 
 struct xlvs_config {
-	__u64	idle_ns[16];	/* idle timeout per enum xlvs_state; a power of two, so that masking bounds the index */
-	__u32	max_flows;
+	__u32	idle[XLVS_STATE_CODES];	/* idle timeout in jiffies per enum xlvs_state */
 	__u32	lo;			/* ifindex of the loopback, for replies to local clients; 0: no local clients */
 	__u32	icmp_per_second;	/* ICMP errors sent per CPU and second */
 	__u32	hop_epoch;	/* user space counts it up when routes, addresses or interfaces change */
 	__u32	abi;		/* XLVS_ABI */
-};
-
-/* The flow table's own bookkeeping. */
-struct xlvs_table {
-	__u32	next;		/* slots of the flow array never used so far begin here */
-	__u32	cursor;		/* where the next sweep goes on */
-	__s32	live;		/* flows in the table */
-	__u32	pad;
-	__u64	overflow_until;	/* until then packets without a flow get the stateless choice */
+	__u32	hz;		/* jiffies per second */
+	__u32	moment_shift;	/* 2 to the power of this many jiffies are a moment, a bit less than half a second */
 };
 
 struct xlvs_frag_key {
@@ -265,11 +341,6 @@ struct xlvs_frag {
 
 struct xlvs_sweeper {
 	struct bpf_timer timer;
-};
-
-struct xlvs_clock {
-	__u64	jiffy;
-	__u64	ns;		/* CLOCK_MONOTONIC in that jiffy */
 };
 
 /* Quoted bytes of an ICMP error: at most 1280 - 40 - 8 (RFC 4443 §2.4), 576 - 20 - 8 for IPv4 (RFC 1812 §4.3.2.3). */

@@ -26,11 +26,21 @@ static __always_inline __u32 addr_flags(const struct xlvs_addr *a)
 	return flags ? *flags : 0;
 }
 
-static __always_inline int overflowing(__u64 now)
+static __always_inline int overflowing(void)
 {
-	struct xlvs_table *t = the_table();
+	struct xlvs_head *h = the_head();
 
-	return t && now < READ_ONCE(t->overflow_until);
+	return h && READ_ONCE(h->overflow_until) && bpf_jiffies64() < READ_ONCE(h->overflow_until);
+}
+
+static __always_inline void overflow(void)
+{
+	struct xlvs_config *c = the_config();
+	struct xlvs_head *h = the_head();
+
+	if (c && h)
+		WRITE_ONCE(h->overflow_until, bpf_jiffies64() + (__u64)OVERFLOW_S * c->hz);
+	count(XLVS_COUNT_flow_full);
 }
 
 static __always_inline struct xlvs_service *service_find(const struct xlvs_addr *addr, __be16 port, __u8 proto)
@@ -54,15 +64,12 @@ static __always_inline int is_reuse(const struct pkt *p, __u64 word)
 	       (state == XLVS_STATE_TIME_WAIT || state == XLVS_STATE_CLOSE);
 }
 
-enum choice { NOT_OURS, CHOSEN, NO_SERVER, RACED };
+enum choice { NOT_OURS, CHOSEN, NO_SERVER, RACED, NEW, FULL };
 
-/* No flow yet: find the service, choose a server, open the flow. */
+/* No flow yet: find the service, choose a server.  CHOSEN: the packet goes there without a flow, NEW: with one. */
 static __noinline int choose(struct walk *w)
 {
 	struct xlvs_service *svc;
-	struct xlvs_server *s;
-	__u8 flags, state, fwd;
-	int opened;
 
 	if (!w)
 		return NOT_OURS;
@@ -70,35 +77,73 @@ static __noinline int choose(struct walk *w)
 	if (!svc)
 		return NOT_OURS;
 	if (w->p.frag == FRAG_LATER || (w->p.proto == IPPROTO_TCP && !tcp_opens(w->p.tcp))) {
-		if (!overflowing(w->now))
+		if (!overflowing())
 			return NOT_OURS;
 		w->server = xlvs_stateless(svc, &w->p.src, w->p.sport);
 		return w->server == XLVS_NO_SERVER ? NOT_OURS : CHOSEN;
 	}
 	w->server = xlvs_choose(svc, &w->p.src, w->p.sport);
-	if (w->server == XLVS_NO_SERVER)
+	return w->server == XLVS_NO_SERVER ? NO_SERVER : NEW;
+}
+
+/* The table is full: choose as everybody will who has only the packet to go by. */
+static __noinline int choose_stateless(struct walk *w)
+{
+	struct xlvs_service *svc;
+
+	if (!w)
+		return NO_SERVER;
+	overflow();
+	svc = service_find(&w->p.dst, w->p.dport, w->p.proto);
+	if (!svc)
+		return NOT_OURS;
+	w->server = xlvs_stateless(svc, &w->p.src, w->p.sport);
+	return w->server == XLVS_NO_SERVER ? NO_SERVER : CHOSEN;
+}
+
+/* Open a flow to the server that was chosen.  Not within choose(): the stack would not hold both. */
+static __noinline int open_chosen(struct walk *w)
+{
+	struct xlvs_server *s;
+	struct key *k;
+	int opened;
+
+	if (!w)
 		return NO_SERVER;
 	s = server_at(w->server);
-	if (!s)
+	k = key_forward(&w->p);
+	if (!s || !k)
 		return NO_SERVER;
-	fwd = CHOICE_FWD(w->server);
-	state = w->p.proto == IPPROTO_TCP ? XLVS_STATE_SYN_RECV : XLVS_STATE_UDP;
-	flags = FLAGS_OF_FWD(fwd) | (fwd == XLVS_FWD_nat ? 0 : XLVS_FLOW_NOOUTPUT) | (w->local ? XLVS_FLOW_LOCAL : 0);
-	forward_key(&w->key, &w->p);
-	opened = flow_open(&w->found, &w->key, CHOICE_NUMBER(w->server), flags << 8 | state);
-	if (opened == OPEN_RACED)
+	k->server = CHOICE_NUMBER(w->server);
+	k->state = w->p.proto == IPPROTO_TCP ? XLVS_STATE_SYN_RECV : XLVS_STATE_UDP;
+	k->fwd = CHOICE_FWD(w->server);
+	k->local = w->local;
+	opened = flow_open(k);
+	if (opened == OPEN_FULL)
+		return FULL;
+	if (opened == OPEN_RACED || !flow_seek(&w->found, k))
 		return RACED;
-	if (opened == OPEN_FULL) {
-		struct xlvs_table *t = the_table();
-
-		if (t)
-			WRITE_ONCE(t->overflow_until, w->now + OVERFLOW_NS);
-		count(XLVS_COUNT_flow_full);
-		w->found.flow = NULL;
-		w->server = xlvs_stateless(svc, &w->p.src, w->p.sport);
-	}
-	account_open(CHOICE_NUMBER(w->server), s->service);
+	account_open(k->server, s->service);
 	return CHOSEN;
+}
+
+/* A new flow's server, or whatever else becomes of a packet without one. */
+static __always_inline int begin(struct walk *w)
+{
+	struct xlvs_server *s;
+	int choice = choose(w);
+
+	if (choice != NEW)
+		return choice;
+	choice = open_chosen(w);
+	if (choice != FULL)
+		return choice;
+	w->found.flow = NULL;
+	choice = choose_stateless(w);
+	s = server_at(w->server);
+	if (choice == CHOSEN && s)
+		account_open(CHOICE_NUMBER(w->server), s->service);
+	return choice;
 }
 
 /* A reply whose flow found no room: its server is the one the stateless choice would give the client. */
@@ -109,7 +154,7 @@ static __noinline int stateless_reply(struct walk *w)
 	struct xlvs_server *s;
 	__u32 *number;
 
-	if (!w || !overflowing(w->now))
+	if (!w || !overflowing())
 		return 0;
 	k.addr = w->p.src;
 	k.port = w->p.sport;
@@ -133,42 +178,74 @@ enum way { NO_WAY, TO_SERVER, TO_CLIENT, REFUSED, AGAIN };
 static __always_inline enum way find_known(struct walk *w, __u32 to, __u32 from, int local)
 {
 	int reply = !(to & XLVS_ADDR_VIP);
+	struct ends e;
 
 	if (!reply)
-		forward_key(&w->key, &w->p);
+		e = ends_forward(&w->p);
 	else if (from & XLVS_ADDR_SERVER && !local)
-		reply_key(&w->key, &w->p);
+		e = ends_reply(&w->p);
 	else
 		return NO_WAY;
-	if (!flow_find(&w->found, &w->key, w->now))
+	if (!find_first(&w->found, &e) || is_idle(w->found.flow, WORD_STATE(w->found.word), w->now) ||
+	    (!reply && unlikely(is_reuse(&w->p, w->found.word))))
 		return NO_WAY;
-	if (!reply && is_reuse(&w->p, w->found.word)) {
-		flow_end(w->found.flow, w->found.slot, w->found.word);
-		return NO_WAY;
-	}
-	w->server = w->found.flow->server;
+	w->server = WORD_SERVER(w->found.word);
 	return reply ? TO_CLIENT : TO_SERVER;
+}
+
+/* A reply to the director's own address, which stood in for the client's: the flow is found by the client's. */
+static __noinline int alias_find(struct walk *w)
+{
+	struct xlvs_alias_key *a = scratch_at(0);
+	struct xlvs_addr *client;
+	struct key *k;
+
+	if (!w || !a)
+		return 0;
+	memset(a, 0, sizeof(*a));
+	a->own = w->p.dst;
+	a->virt = w->p.src;
+	a->cport = w->p.dport;
+	a->vport = w->p.sport;
+	a->proto = w->p.proto;
+	client = bpf_map_lookup_elem(&flow_aliases, a);
+	if (!client)
+		return 0;
+	k = key_reply(&w->p);
+	if (!k)
+		return 0;
+	k->client = *client;
+	k->reply = 0;
+	return flow_seek(&w->found, k);
 }
 
 static __noinline int reply_find(struct walk *w)
 {
 	if (!w)
 		return 0;
-	reply_key(&w->key, &w->p);
-	if (flow_seek(&w->found, &w->key, w->now)) {
-		w->server = w->found.flow->server;
+	if (flow_seek(&w->found, key_reply(&w->p)) || alias_find(w)) {
+		w->server = WORD_SERVER(w->found.word);
 		return 1;
 	}
 	w->found.flow = NULL;
 	return stateless_reply(w);
 }
 
-static __always_inline int forward_find(struct walk *w)
+/* The packet's flow wherever it is; one that a SYN begins anew ends here. */
+static __noinline int forward_find(struct walk *w)
 {
-	forward_key(&w->key, &w->p);
-	if (!flow_seek(&w->found, &w->key, w->now))
+	struct key *k;
+
+	if (!w)
 		return 0;
-	w->server = w->found.flow->server;
+	k = key_forward(&w->p);
+	if (!flow_seek(&w->found, k))
+		return 0;
+	if (is_reuse(&w->p, w->found.word)) {
+		xlvs_flow_end(k, w->found.place, w->found.word);
+		return 0;
+	}
+	w->server = WORD_SERVER(w->found.word);
 	return 1;
 }
 
@@ -180,18 +257,21 @@ static __always_inline enum way find(struct walk *w, __u32 to, __u32 from, int l
 {
 	enum way way = find_known(w, to, from, local);
 
-	if (way != NO_WAY)
+	if (likely(way != NO_WAY))
 		return way;
-	w->found.flow = NULL;
-	if (to & XLVS_ADDR_VIP)
+	if (to & XLVS_ADDR_VIP) {
+		if (forward_find(w))
+			return TO_SERVER;
 		from = addr_hint(&w->p.src);
+	}
+	w->found.flow = NULL;
 	/* The client of a reply may be the director itself, by its virtual or its own address. */
 	from &= to & (XLVS_ADDR_VIP | XLVS_ADDR_DIRECTOR) ? XLVS_ADDR_SERVER | XLVS_ADDR_VIP : XLVS_ADDR_SERVER;
 	if (from && !local && reply_find(w))
 		return TO_CLIENT;
 	if (!(to & XLVS_ADDR_VIP))
 		return NO_WAY;
-	switch (choose(w)) {
+	switch (begin(w)) {
 	case CHOSEN:
 		return TO_SERVER;
 	case NO_SERVER:
@@ -200,6 +280,19 @@ static __always_inline enum way find(struct walk *w, __u32 to, __u32 from, int l
 		return forward_find(w) ? TO_SERVER : AGAIN;
 	}
 	return NO_WAY;
+}
+
+/* What the client knows as its other end: the virtual address and port. */
+static __always_inline void virtual_end(const struct walk *w, const struct xlvs_server *s, struct xlvs_addr *virt, __be16 *vport)
+{
+	const struct xlvs_flow *flow = w->found.flow;
+
+	*virt = s->virt;
+	*vport = s->vport;
+	if (!flow)
+		return;
+	*vport = flow->vport;
+	flow_virt(flow, w->found.flow6, virt);
 }
 
 #endif

@@ -45,12 +45,11 @@ _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "xlvs is built for lit
 HELPER(void *, map_lookup_elem, void *map, const void *key);
 HELPER(long, map_update_elem, void *map, const void *key, const void *value, __u64 flags);
 HELPER(long, map_delete_elem, void *map, const void *key);
-HELPER(long, map_push_elem, void *map, const void *value, __u64 flags);
-HELPER(long, map_pop_elem, void *map, void *value);
 HELPER(__u64, ktime_get_coarse_ns, void);
 HELPER(__u64, jiffies64, void);
 HELPER(__u32, get_prandom_u32, void);
 HELPER(long, loop, __u32 n, void *fn, void *ctx, __u64 flags);
+HELPER(long, for_each_map_elem, void *map, void *fn, void *ctx, __u64 flags);
 HELPER(long, timer_init, struct bpf_timer *timer, void *map, __u64 flags);
 HELPER(long, timer_set_callback, struct bpf_timer *timer, void *fn);
 HELPER(long, timer_start, struct bpf_timer *timer, __u64 ns, __u64 flags);

@@ -95,23 +95,6 @@ static __always_inline struct xlvs_interface *interface_of(__u32 ifindex)
 	return i && i->ifindex == ifindex ? i : NULL;
 }
 
-/* CLOCK_MONOTONIC in ns, as of the last tick: the kernel's own coarse clock moves no oftener, and is a call. */
-static __always_inline __u64 coarse_now(void)
-{
-	__u64 jiffy = bpf_jiffies64();
-	struct xlvs_clock *c;
-	__u32 zero = 0;
-
-	c = bpf_map_lookup_elem(&clock, &zero);
-	if (!c)
-		return bpf_ktime_get_coarse_ns();
-	if (c->jiffy != jiffy) {
-		c->jiffy = jiffy;
-		c->ns = bpf_ktime_get_coarse_ns();
-	}
-	return c->ns;
-}
-
 static __always_inline void count(__u32 counter)
 {
 	__u64 *n = bpf_map_lookup_elem(&counters, &counter);

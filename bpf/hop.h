@@ -17,18 +17,23 @@
 #define AF_INET6	10
 
 struct hop {
-	struct bpf_fib_lookup fib;	/* after the lookup: egress interface, MACs, next hop, path MTU */
+	__u64	dmac;			/* in the lower six bytes */
+	__u64	smac;
+	__u32	ifindex;
+	__u32	mtu;			/* of the path; also where the packet was too big for it */
 	int	rc;			/* BPF_FIB_LKUP_RET_*; negative: refused */
 };
+
+/* The routing table's last question and answer: in the scratch map, off the walk's stack. */
+#define FIB_AT		1184
 
 /* A packet on its way through the walk. */
 struct walk {
 	struct pkt p;
-	struct xlvs_flow_key key;	/* of the direction looked at */
 	struct found found;	/* flow is NULL: forwarded without one */
 	struct hop hop;
 	__u32	server;			/* without a flow: the choice */
-	__u64	now;
+	__u32	now;		/* jiffies, their lower half */
 	int	local;		/* the client is the director itself (TC egress on lo); known at compile time where it is passed beside */
 };
 
@@ -43,13 +48,24 @@ static __always_inline __u32 wire_len(ctx_t *ctx, const struct pkt *p)
 #endif
 }
 
+static __always_inline __u64 mac_word(const __u8 *mac)
+{
+	__u64 word = 0;
+
+	memcpy(&word, mac, ETH_ALEN);
+	return word;
+}
+
 /* Look up the way from *src* to *dst* for a packet that grows by *room* bytes. */
 static __always_inline void hop_find(ctx_t *ctx, const struct pkt *p, struct hop *hop, const struct xlvs_addr *src,
 				     const struct xlvs_addr *dst, __u32 room)
 {
 	__u32 len = wire_len(ctx, p) + room;
-	struct bpf_fib_lookup *fib = &hop->fib;
+	struct bpf_fib_lookup *fib = scratch_at(FIB_AT);
 
+	hop->rc = -1;
+	if (!fib)
+		return;
 	memset(fib, 0, sizeof(*fib));
 	if (is_v4(dst)) {
 		fib->family = AF_INET;
@@ -70,59 +86,145 @@ static __always_inline void hop_find(ctx_t *ctx, const struct pkt *p, struct hop
 	fib->tot_len = len > 0xffff ? 0xffff : len;
 	fib->ifindex = hook_ifindex(ctx);
 	hop->rc = bpf_fib_lookup(ctx, fib, sizeof(*fib), 0);
+	hop->dmac = mac_word(fib->dmac);
+	hop->smac = mac_word(fib->smac);
+	hop->ifindex = fib->ifindex;
+	hop->mtu = fib->mtu_result;
 }
 
-/* How long a flow's next hop is remembered at most: 2^29 ns, half a second. */
-#define HOP_MOMENT_SHIFT	29
+/*
+ * Flows remember their next hops as places in the array `hops`, where each
+ * distinct next hop is once.  The place is good for XLVS_HOP_MOMENTS moments,
+ * what it says for one: whoever comes first in a moment asks the routing table
+ * again, for all flows that go there.  So with no daemon a neighbour that moves
+ * is noticed within a moment, and a route that changes for some within eight
+ * seconds; with a daemon both at once, as it counts the epoch up.
+ */
+#define HOP_TRIES	8
+#define HOP_PLACE	(XLVS_MAX_HOPS - 1)
+#define HOP_WRITING	1	/* a stamp that no moment has */
 
-/* The moment's tag; the flow's generation is in it, so that what was remembered for a slot's last flow is not its next one's. */
-static __always_inline __u16 hop_tag(const struct walk *w)
+#define HOPS_TAG(hops)		((__u8)(hops))
+#define HOPS_SHIFT(reply)	((reply) ? 20 : 8)
+
+/* This moment, in this epoch; never 0. */
+static __always_inline __u32 hop_stamp(__u32 now, const struct xlvs_config *c)
 {
-	struct xlvs_config *c = the_config();
-
-	return (w->now >> HOP_MOMENT_SHIFT) + (c ? c->hop_epoch : 0) + WORD_GENERATION(w->found.word) * 40503u;
+	return ((now >> (c->moment_shift & 31)) + c->hop_epoch * XLVS_HOP_MOMENTS) | 1u << 31;
 }
 
-/* Take the next hop that the flow remembers; false: it remembers none, or one the packet is too big for. */
-static __always_inline int hop_recall(struct hop *hop, const struct xlvs_hop *kept, __u16 tag, __u32 len)
+/* What a flow's places are marked with: they are not good beyond it. */
+static __always_inline __u8 hop_tag(__u32 stamp)
 {
-	__u64 dmac = READ_ONCE(kept->dmac), smac = READ_ONCE(kept->smac), out = READ_ONCE(kept->out);
+	return stamp / XLVS_HOP_MOMENTS;
+}
 
-	if ((__u16)dmac != tag || (__u16)smac != tag || (__u16)out != tag || !(out >> 32) || len > (__u16)(out >> 16))
+static __always_inline struct xlvs_hop *hop_at(__u32 place)
+{
+	place &= HOP_PLACE;
+	return bpf_map_lookup_elem(&hops, &place);
+}
+
+/* Where the flow's next hop is kept; 0: it remembers none.  A flow that was not seen for so long may have met this tag before. */
+static __always_inline __u32 hop_place(const struct xlvs_flow *flow, __u32 stamp, __u32 now, const struct xlvs_config *c, int reply)
+{
+	__u32 hops = READ_ONCE(flow->hops);
+
+	if (HOPS_TAG(hops) != hop_tag(stamp) || flow_age(flow, now) >> (c->moment_shift & 31) >= XLVS_HOP_MOMENTS)
+		return 0;
+	return hops >> HOPS_SHIFT(reply) & HOP_PLACE;
+}
+
+/* Take what *kept* says if it is of this moment; false: it is not, or the packet is too big for it. */
+static __always_inline int hop_recall(struct hop *hop, const struct xlvs_hop *kept, __u32 stamp, __u32 len)
+{
+	__u32 was = READ_ONCE(kept->stamp);
+
+	kept = (const void *)kept + AFTER(was);
+	if (was != stamp || len > kept->mtu)
 		return 0;
 	hop->rc = BPF_FIB_LKUP_RET_SUCCESS;
-	hop->fib.ifindex = out >> 32;
-	memcpy(hop->fib.dmac, (__u8 *)&dmac + 2, ETH_ALEN);
-	memcpy(hop->fib.smac, (__u8 *)&smac + 2, ETH_ALEN);
+	hop->ifindex = kept->ifindex;
+	hop->dmac = kept->dmac;
+	hop->smac = kept->smac;
 	return 1;
 }
 
-static __always_inline void hop_keep(const struct hop *hop, struct xlvs_hop *kept, __u16 tag)
+/* The place of this next hop in `hops`, made if there is none; 0: there is no room. */
+static __noinline __u32 hop_intern(const struct hop *hop, __u32 stamp)
 {
-	__u64 dmac = tag, smac = tag;
+	__u32 start, i;
 
-	if (hop->rc != BPF_FIB_LKUP_RET_SUCCESS)
-		return;
-	memcpy((__u8 *)&dmac + 2, hop->fib.dmac, ETH_ALEN);
-	memcpy((__u8 *)&smac + 2, hop->fib.smac, ETH_ALEN);
-	WRITE_ONCE(kept->dmac, dmac);
-	WRITE_ONCE(kept->smac, smac);
-	WRITE_ONCE(kept->out, (__u64)hop->fib.ifindex << 32 | (__u64)hop->fib.mtu_result << 16 | tag);
+	if (!hop)
+		return 0;
+	start = (hop->dmac ^ (__u64)hop->ifindex << 32 ^ hop->mtu) * 0x9e3779b97f4a7c15ull >> 40;
+	for (i = 0; i < HOP_TRIES; i++) {
+		__u32 place = (start + i) & HOP_PLACE, was;
+		struct xlvs_hop *h = hop_at(place);
+
+		if (!h || !place)
+			continue;
+		was = READ_ONCE(h->stamp);
+		if (was == HOP_WRITING)
+			continue;
+		if (was && h->dmac == hop->dmac && h->smac == hop->smac && h->ifindex == hop->ifindex && h->mtu == hop->mtu) {
+			if (was != stamp && __sync_val_compare_and_swap(&h->stamp, was, stamp) == HOP_WRITING)
+				continue;
+			return place;
+		}
+		/* Another hop's, which flows may still have in mind. */
+		if (was && stamp - was < 2 * XLVS_HOP_MOMENTS)
+			continue;
+		if (__sync_val_compare_and_swap(&h->stamp, was, HOP_WRITING) != was)
+			continue;
+		h->dmac = hop->dmac;
+		h->smac = hop->smac;
+		h->ifindex = hop->ifindex;
+		h->mtu = hop->mtu;
+		__sync_lock_test_and_set(&h->stamp, stamp);
+		return place;
+	}
+	return 0;
+}
+static __always_inline void hop_remember(struct xlvs_flow *flow, __u32 stamp, __u32 place, int reply)
+{
+	__u32 hops = READ_ONCE(flow->hops), mask = HOP_PLACE << HOPS_SHIFT(reply);
+
+	if (HOPS_TAG(hops) != hop_tag(stamp))
+		hops = hop_tag(stamp);
+	place = (hops & ~mask) | place << HOPS_SHIFT(reply);
+	if (place != flow->hops)
+		WRITE_ONCE(flow->hops, place);
+}
+
+/* Ask the routing table, and remember. */
+static __always_inline void hop_ask(ctx_t *ctx, struct walk *w, __u32 stamp, int reply, const struct xlvs_addr *src,
+				    const struct xlvs_addr *dst, __u32 room)
+{
+	hop_find(ctx, &w->p, &w->hop, src, dst, room);
+	if (w->found.flow && w->hop.rc == BPF_FIB_LKUP_RET_SUCCESS)
+		hop_remember(w->found.flow, stamp, hop_intern(&w->hop, stamp), reply);
 }
 
 /* The way from *src* to *dst* for the walk's packet: remembered by its flow, or asked for. */
 static __always_inline void hop_for(ctx_t *ctx, struct walk *w, int reply, const struct xlvs_addr *src,
 				    const struct xlvs_addr *dst, __u32 room)
 {
-	struct xlvs_flow *flow = w->found.flow;
-	struct xlvs_hop *kept = reply ? &flow->to_client : &flow->to_server;
-	__u16 tag = hop_tag(w);
+	struct xlvs_config *c = the_config();
+	__u32 stamp, place;
+	struct xlvs_hop *kept;
 
-	if (flow && hop_recall(&w->hop, kept, tag, wire_len(ctx, &w->p) + room))
+	w->hop.rc = -1;
+	if (!c)
 		return;
-	hop_find(ctx, &w->p, &w->hop, src, dst, room);
-	if (flow)
-		hop_keep(&w->hop, kept, tag);
+	stamp = hop_stamp(w->now, c);
+	if (w->found.flow) {
+		place = hop_place(w->found.flow, stamp, w->now, c, reply);
+		kept = hop_at(place);
+		if (place && kept && hop_recall(&w->hop, kept, stamp, wire_len(ctx, &w->p) + room))
+			return;
+	}
+	hop_ask(ctx, w, stamp, reply, src, dst, room);
 }
 
 /* The hook can send the packet there by itself. */
@@ -133,7 +235,7 @@ static __always_inline int hop_usable(const struct hop *hop)
 
 	if (hop->rc != BPF_FIB_LKUP_RET_SUCCESS)
 		return 0;
-	i = interface_of(hop->fib.ifindex);
+	i = interface_of(hop->ifindex);
 	return i && i->flags & XLVS_IF_XMIT;
 #else
 	return hop->rc == BPF_FIB_LKUP_RET_SUCCESS || hop->rc == BPF_FIB_LKUP_RET_NO_NEIGH;
@@ -164,22 +266,25 @@ static __always_inline int hop_leave(ctx_t *ctx, struct hop *hop)
 
 #ifndef XLVS_XDP
 	if (hop->rc == BPF_FIB_LKUP_RET_NO_NEIGH) {
+		struct bpf_fib_lookup *fib = scratch_at(FIB_AT);
 		struct bpf_redir_neigh nh = {};
 
-		nh.nh_family = hop->fib.family;
+		if (!fib)
+			return drop(XLVS_DROP_no_route);
+		nh.nh_family = fib->family;
 		if (nh.nh_family == AF_INET)
-			nh.ipv4_nh = hop->fib.ipv4_dst;
+			nh.ipv4_nh = fib->ipv4_dst;
 		else
-			memcpy(nh.ipv6_nh, hop->fib.ipv6_dst, 16);
-		return bpf_redirect_neigh(hop->fib.ifindex, &nh, sizeof(nh), 0);
+			memcpy(nh.ipv6_nh, fib->ipv6_dst, 16);
+		return bpf_redirect_neigh(hop->ifindex, &nh, sizeof(nh), 0);
 	}
 #endif
 	if (!eth)
 		return drop(XLVS_DROP_no_headroom);
-	copy_mac(eth->h_dest, hop->fib.dmac);
-	copy_mac(eth->h_source, hop->fib.smac);
+	copy_mac(eth->h_dest, &hop->dmac);
+	copy_mac(eth->h_source, &hop->smac);
 	/* Never XDP_TX: a veth flushes it only if its peer runs an XDP program; a redirect to itself needs just NAPI there. */
-	return bpf_redirect(hop->fib.ifindex, 0);
+	return bpf_redirect(hop->ifindex, 0);
 }
 
 /* Up the loopback, to a client on the director itself: no route leads there from a hook. */

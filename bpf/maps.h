@@ -106,38 +106,82 @@ struct {
 	__type(value, struct xlvs_stats);
 } server_stats SEC(".maps");
 
-/* K. The flow table: keys of both directions to slots of the flow array.  Full: stateless choice. */
+/* K. The flow table: buckets of IPv4 flows; user space maps it to read. */
 struct {
 	__uint(schema_kernel, 1);
-	__uint(type, BPF_MAP_TYPE_HASH);
-	__uint(max_entries, 2 * XLVS_MAX_FLOWS);
-	__type(key, struct xlvs_flow_key);
-	__type(value, __u32);
-} flow_index SEC(".maps");
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);	/* also puts a bucket at the beginning of a cache line */
+	__uint(max_entries, XLVS_MAX_FLOWS / 2);
+	__type(key, __u32);
+	__type(value, struct xlvs_bucket);
+} flows4 SEC(".maps");
 
 struct {
 	__uint(schema_kernel, 1);
 	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(max_entries, XLVS_MAX_FLOWS);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, XLVS_MAX_FLOWS / 2);
 	__type(key, __u32);
-	__type(value, struct xlvs_flow);
-} flows SEC(".maps");
+	__type(value, struct xlvs_bucket6);
+} flows6 SEC(".maps");
 
-/* K. Slots of the flow array that were given back. */
+/* K. One for each 1 << XLVS_STRIPE_SHIFT buckets, of IPv4 first. */
 struct {
 	__uint(schema_kernel, 1);
-	__uint(type, BPF_MAP_TYPE_STACK);
-	__uint(max_entries, XLVS_MAX_FLOWS);
-	__type(value, __u32);
-} flow_free SEC(".maps");
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, XLVS_MAX_FLOWS >> XLVS_STRIPE_SHIFT);
+	__type(key, __u32);
+	__type(value, struct xlvs_stripe);
+} flow_stripes SEC(".maps");
 
+/* K. Flows that found no room in their two buckets.  Full: a flow in which no connection is in use goes, or the choice is stateless. */
+struct {
+	__uint(schema_kernel, 1);
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, XLVS_MAX_SPILL);
+	__type(key, struct xlvs_spill_key);
+	__type(value, struct xlvs_flow6);
+} flow_spill SEC(".maps");
+
+/* K. Bytes of flows that had more than 2^30.  Full: their counts stay there. */
+struct {
+	__uint(schema_kernel, 1);
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, XLVS_MAX_WIDE);
+	__type(key, __u32);
+	__type(value, struct xlvs_wide);
+} flow_wide SEC(".maps");
+
+/* K. Local clients of route and ipip by how replies address them.  Full: a new flow is treated as if the table were. */
+struct {
+	__uint(schema_kernel, 1);
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, XLVS_MAX_ALIASES);
+	__type(key, struct xlvs_alias_key);
+	__type(value, struct xlvs_addr);
+} flow_aliases SEC(".maps");
+
+/* K; U once, before any flow. */
 struct {
 	__uint(schema_kernel, 1);
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(max_entries, 1);
 	__type(key, __u32);
-	__type(value, struct xlvs_table);
-} flow_table SEC(".maps");
+	__type(value, struct xlvs_head);
+} flow_head SEC(".maps");
+
+/* K. The next hops of flows. */
+struct {
+	__uint(schema_cache, 1);
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, XLVS_MAX_HOPS);
+	__type(key, __u32);
+	__type(value, struct xlvs_hop);
+} hops SEC(".maps");
 
 /*
  * U. The flags of all addresses whose hash this is, four bits at (xor of the words) * factor >> shift: without a flag
@@ -187,14 +231,14 @@ struct {
 	__type(value, struct xlvs_sweeper);
 } sweeper SEC(".maps");
 
-/* K. The time, which is read once per tick. */
+/* K. How far the sweep is. */
 struct {
 	__uint(schema_cache, 1);
-	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(max_entries, 1);
 	__type(key, __u32);
-	__type(value, struct xlvs_clock);
-} clock SEC(".maps");
+	__type(value, struct xlvs_sweep);
+} sweep SEC(".maps");
 
 /* K. Room to build an ICMP answer, and its rate limit. */
 struct {
@@ -219,7 +263,7 @@ struct {
 
 /* U. One value for the whole director. */
 struct {
-	__uint(schema_user, 1);
+	__uint(schema_user, 2);
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(max_entries, 1);
 	__type(key, __u32);

@@ -9,16 +9,21 @@
 #ifndef XLVS_RELAY_H
 #define XLVS_RELAY_H
 
-#include "flow.h"
+#include "find.h"
 #include "fwd/ipip.h"
 #include "icmp.h"
 
-/* The quoted packet. */
+/*
+ * The quoted packet: the ends of its flow, and where it lies.  In the scratch
+ * map, in place of a key: the stack does not hold it beside a look for the flow.
+ */
 struct quote {
-	struct xlvs_flow_key key;	/* of its flow */
+	struct key of;
 	__u16	l3;
 	__u16	l4;
 };
+
+#define QUOTED_PORT(q)	((__be16)((q)->of.ports >> 16))
 
 static __always_inline int is_icmp_error(ctx_t *ctx, const struct pkt *p)
 {
@@ -34,11 +39,15 @@ static __always_inline int is_icmp_error(ctx_t *ctx, const struct pkt *p)
 /* Read the quote; it was sent by the virtual service's server (*to_server*), or to it. */
 static __always_inline int parse_quote(ctx_t *ctx, const struct pkt *p, struct quote *q, int to_server)
 {
-	struct xlvs_addr *src = to_server ? &q->key.other : &q->key.client;
-	struct xlvs_addr *dst = to_server ? &q->key.client : &q->key.other;
+	struct key *k = &q->of;
+	struct xlvs_addr *src, *dst;
 	__be16 *ports;
 
-	q->key.dir = to_server ? XLVS_DIR_FORWARD : XLVS_DIR_REPLY;
+	k->now = bpf_jiffies64();
+	k->v6 = p->v6;
+	k->reply = !to_server;
+	src = to_server ? &k->other : &k->client;
+	dst = to_server ? &k->client : &k->other;
 	q->l3 = p->l4 + sizeof(struct icmp_bytes);
 	if (p->v6) {
 		struct ipv6hdr *ip = at(ctx, q->l3, sizeof(*ip));
@@ -47,7 +56,7 @@ static __always_inline int parse_quote(ctx_t *ctx, const struct pkt *p, struct q
 			return 0;
 		set_v6(src, &ip->saddr);
 		set_v6(dst, &ip->daddr);
-		q->key.proto = ip->nexthdr;
+		k->proto = ip->nexthdr;
 		q->l4 = q->l3 + sizeof(*ip);
 	} else {
 		struct iphdr *ip = at(ctx, q->l3, sizeof(*ip));
@@ -56,14 +65,13 @@ static __always_inline int parse_quote(ctx_t *ctx, const struct pkt *p, struct q
 			return 0;
 		set_v4(src, ip->saddr);
 		set_v4(dst, ip->daddr);
-		q->key.proto = ip->protocol;
+		k->proto = ip->protocol;
 		q->l4 = q->l3 + ip->ihl * 4;
 	}
 	ports = at(ctx, q->l4, 4);
-	if (!ports || (q->key.proto != IPPROTO_TCP && q->key.proto != IPPROTO_UDP))
+	if (!ports || (k->proto != IPPROTO_TCP && k->proto != IPPROTO_UDP))
 		return 0;
-	q->key.oport = ports[to_server ? 0 : 1];
-	q->key.cport = ports[to_server ? 1 : 0];
+	k->ports = ports[to_server ? 1 : 0] | (__u32)ports[to_server ? 0 : 1] << 16;
 	return 1;
 }
 
@@ -71,8 +79,8 @@ static __always_inline int parse_quote(ctx_t *ctx, const struct pkt *p, struct q
 static __always_inline int translate(ctx_t *ctx, struct pkt *p, const struct quote *q, int to_server,
 				     const struct xlvs_addr *addr, __be16 port)
 {
-	const struct xlvs_addr *old = &q->key.other, *outer = to_server ? &p->dst : &p->src;
-	__be32 from = q->key.oport, to = port;
+	const struct xlvs_addr *old = &q->of.other, *outer = to_server ? &p->dst : &p->src;
+	__be32 from = QUOTED_PORT(q), to = port;
 	__s64 diff = bpf_csum_diff(&from, 4, &to, 4, 0);
 	__be16 *ports;
 
@@ -113,23 +121,33 @@ static __always_inline int translate(ctx_t *ctx, struct pkt *p, const struct quo
 	return 1;
 }
 
+/* Find the flow that the error is about. */
+static __noinline int quoted_find(ctx_t *ctx, struct walk *w, int to_server)
+{
+	struct quote *q = scratch_at(KEY_AT);
+
+	if (!w || !q)
+		return 0;
+	return (to_server ? parse_quote(ctx, &w->p, q, 1) : parse_quote(ctx, &w->p, q, 0)) && flow_seek(&w->found, &q->of);
+}
+
 static __always_inline int relay_leave(ctx_t *ctx, struct hop *hop)
 {
 	count(XLVS_COUNT_icmp_relayed);
 	return hop_leave(ctx, hop);
 }
 
-/* An error a client or a router sent to a virtual address. */
+/* An error a client or a router sent to a virtual address, about a packet of the walk's flow. */
 static __noinline int relay_to_server(ctx_t *ctx, struct walk *w)
 {
 	struct pkt *p = &w->p;
 	struct xlvs_server *s;
-	struct quote q = {};
+	struct quote *q = scratch_at(KEY_AT);
 	__u8 fwd;
 
-	if (!w || !parse_quote(ctx, p, &q, 1) || !flow_seek(&w->found, &q.key, coarse_now()))
+	if (!w || !q || !w->found.flow)
 		return PASS;
-	s = server_at(w->found.flow->server);
+	s = server_at(WORD_SERVER(w->found.word));
 	if (!s || !server_lives(s))
 		return drop(XLVS_DROP_server_gone);
 	if (p->ttl <= 1)
@@ -141,9 +159,9 @@ static __noinline int relay_to_server(ctx_t *ctx, struct walk *w)
 		hop_find(ctx, p, &w->hop, &p->src, &s->addr, 0);
 	if (!hop_usable(&w->hop))
 		return hop_drop(&w->hop);
-	flow_account(&w->found, p, 0, w->found.flow->seen);
+	flow_count(&w->found, p, s->service, 0);
 	if (fwd == XLVS_FWD_nat) {
-		if (!translate(ctx, p, &q, 1, &s->addr, s->port))
+		if (!translate(ctx, p, q, 1, &s->addr, s->port))
 			return drop(XLVS_DROP_no_headroom);
 	} else if (fwd == XLVS_FWD_ipip) {
 		if (!ipip_to_server(ctx, p, s))
@@ -158,23 +176,28 @@ static __noinline int relay_to_server(ctx_t *ctx, struct walk *w)
 static __noinline int relay_to_client(ctx_t *ctx, struct walk *w)
 {
 	struct pkt *p = &w->p;
-	struct quote q = {};
+	struct xlvs_server *s;
+	struct quote *q = scratch_at(KEY_AT);
+	struct xlvs_addr virt;
+	__be16 vport;
 
-	if (!w || !parse_quote(ctx, p, &q, 0) || !flow_seek(&w->found, &q.key, coarse_now()) ||
-	    WORD_FWD(w->found.word) != XLVS_FWD_nat)
+	if (!w || !q || !w->found.flow || WORD_FWD(w->found.word) != XLVS_FWD_nat)
 		return PASS;
 	if (p->ttl <= 1)
 		return drop(XLVS_DROP_ttl);
-	w->key = w->found.flow->key;
-	hop_find(ctx, p, &w->hop, &w->key.other, &p->dst, 0);
-	if (WORD_FLAGS(w->found.word) & XLVS_FLOW_LOCAL)
+	s = server_at(WORD_SERVER(w->found.word));
+	if (!s)
+		return PASS;
+	virtual_end(w, s, &virt, &vport);
+	hop_find(ctx, p, &w->hop, &virt, &p->dst, 0);
+	if (WORD_LOCAL(w->found.word))
 		w->hop.rc = BPF_FIB_LKUP_RET_SUCCESS;
 	if (!hop_usable(&w->hop))
 		return hop_drop(&w->hop);
-	flow_account(&w->found, p, 1, w->found.flow->seen);
-	if (!translate(ctx, p, &q, 0, &w->key.other, w->key.oport))
+	flow_count(&w->found, p, s->service, 1);
+	if (!translate(ctx, p, q, 0, &virt, vport))
 		return drop(XLVS_DROP_no_headroom);
-	if (WORD_FLAGS(w->found.word) & XLVS_FLOW_LOCAL)
+	if (WORD_LOCAL(w->found.word))
 		return to_local_client(ctx);
 	return relay_leave(ctx, &w->hop);
 }

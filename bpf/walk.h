@@ -55,7 +55,8 @@ static __always_inline void account(struct walk *w, const struct xlvs_server *s,
 
 	if (w->found.flow) {
 		flow_step(&w->found, &w->p, reply);
-		flow_account(&w->found, &w->p, reply, w->now);
+		flow_touch(w->found.flow, w->now);
+		flow_count(&w->found, &w->p, s->service, reply);
 		return;
 	}
 	count(XLVS_COUNT_stateless);
@@ -101,7 +102,7 @@ static __always_inline int find_way(ctx_t *ctx, struct walk *w, const struct xlv
 			return 0;	/* the host's stack fragments it on its way */
 		rewrite_ip(ctx, &w->p, 0, NULL, 1);	/* the quote shows the TTL as counted down, as IPVS does */
 		return ~icmp_reply(ctx, &w->p, &w->p.dst, ICMP_WHY(XLVS_DROP_too_big, ICMP_TOO_BIG, local),
-				   w->hop.fib.mtu_result - room);
+				   w->hop.mtu - room);
 	}
 	return hop_usable(&w->hop) ? 0 : ~hop_drop(&w->hop);
 #endif
@@ -139,16 +140,17 @@ static __always_inline int to_server(ctx_t *ctx, struct walk *w, const struct xl
 
 #ifndef XLVS_XDP
 /* A reply to a client on the director itself. */
-static __always_inline int to_local(ctx_t *ctx, struct walk *w, const struct xlvs_server *s)
+static __always_inline int to_local(ctx_t *ctx, struct walk *w, const struct xlvs_server *s, const struct xlvs_addr *virt, __be16 vport)
 {
+	struct xlvs_addr client;
 	int ok;
 
-	w->key = w->found.flow->key;
+	flow_client(w->found.flow, w->found.flow6, &client);
 	account(w, s, 1);
 	if (WORD_FWD(w->found.word) == XLVS_FWD_nat)
-		ok = nat_to_client(ctx, &w->p, &w->key.other, w->key.oport, 0);
+		ok = nat_to_client(ctx, &w->p, virt, vport, 0);
 	else
-		ok = rewrite(ctx, &w->p, 0, &w->key.client, w->p.dport, 0);
+		ok = rewrite(ctx, &w->p, 0, &client, w->p.dport, 0);
 	return ok ? to_local_client(ctx) : drop(XLVS_DROP_no_headroom);
 }
 #endif
@@ -156,16 +158,18 @@ static __always_inline int to_local(ctx_t *ctx, struct walk *w, const struct xlv
 /* A reply of a real server behind nat. */
 static __always_inline int to_client(ctx_t *ctx, struct walk *w, struct xlvs_server *s)
 {
-	w->key.other = w->found.flow ? w->found.flow->key.other : s->virt;
-	w->key.oport = w->found.flow ? w->found.flow->key.oport : s->vport;
-	if (w->found.flow && WORD_FLAGS(w->found.word) & XLVS_FLOW_LOCAL) {
+	struct xlvs_addr virt;
+	__be16 vport;
+
+	virtual_end(w, s, &virt, &vport);
+	if (w->found.flow && WORD_LOCAL(w->found.word)) {
 #ifdef XLVS_XDP
 		return punt();
 #else
-		return to_local(ctx, w, s);
+		return to_local(ctx, w, s, &virt, vport);
 #endif
 	}
-	hop_for(ctx, w, 1, &w->key.other, &w->p.dst, 0);
+	hop_for(ctx, w, 1, &virt, &w->p.dst, 0);
 #ifdef XLVS_XDP
 	if (w->p.ttl <= 1 || !hop_usable(&w->hop))
 		return punt();
@@ -174,13 +178,13 @@ static __always_inline int to_client(ctx_t *ctx, struct walk *w, struct xlvs_ser
 		return icmp_reply(ctx, &w->p, &s->src, ICMP_WHY(XLVS_DROP_ttl, ICMP_TTL_EXCEEDED, 0), 0);
 	if (w->hop.rc == BPF_FIB_LKUP_RET_FRAG_NEEDED) {
 		rewrite_ip(ctx, &w->p, 0, NULL, 1);
-		return icmp_reply(ctx, &w->p, &s->src, ICMP_WHY(XLVS_DROP_too_big, ICMP_TOO_BIG, 0), w->hop.fib.mtu_result);
+		return icmp_reply(ctx, &w->p, &s->src, ICMP_WHY(XLVS_DROP_too_big, ICMP_TOO_BIG, 0), w->hop.mtu);
 	}
 	if (!hop_usable(&w->hop))
 		return hop_drop(&w->hop);
 #endif
 	account(w, s, 1);
-	if (!nat_to_client(ctx, &w->p, &w->key.other, w->key.oport, 1))
+	if (!nat_to_client(ctx, &w->p, &virt, vport, 1))
 		return drop(XLVS_DROP_no_headroom);
 	count(COUNT_FORWARDED);
 	return hop_leave(ctx, &w->hop);
@@ -192,10 +196,10 @@ static __always_inline int is_special(ctx_t *ctx, struct walk *w, int local, int
 {
 	*verdict = PASS;
 	if (is_icmp_error(ctx, &w->p)) {
-		if (addr_flags(&w->p.dst) & XLVS_ADDR_VIP)
+		if (addr_flags(&w->p.dst) & XLVS_ADDR_VIP && quoted_find(ctx, w, 1))
 			*verdict = relay_to_server(ctx, w);
 		/* The client may be the director itself, by its virtual address. */
-		if (*verdict == PASS && !local)
+		if (*verdict == PASS && !local && quoted_find(ctx, w, 0))
 			*verdict = relay_to_client(ctx, w);
 		return 1;
 	}
@@ -231,7 +235,7 @@ static __always_inline int walk(ctx_t *ctx, int local)
 	from = to & XLVS_ADDR_VIP ? 0 : addr_hint(&w.p.src);
 	if (!(to & XLVS_ADDR_VIP) && !from)
 		return PASS;
-	w.now = coarse_now();
+	w.now = bpf_jiffies64();
 	way = find(&w, to, from, local);
 	if (way == AGAIN)
 		return drop(XLVS_DROP_busy);

@@ -58,16 +58,18 @@ class _Told(_Row):
 
 
 class _Timed(_Row):
-    """A flow state: how long a flow may be idle in it, and whether the flow counts as active."""
+    """A flow state: how long a flow may be idle in it, whether it counts as active, whether a new one may replace it."""
 
     idle_s: int
     active: bool
+    reclaim: bool
 
-    def __new__(cls, number: int, idle_s: int, active: bool) -> Self:
+    def __new__(cls, number: int, idle_s: int, active: bool, reclaim: bool) -> Self:
         row = int.__new__(cls, number)
         row._value_ = number
         row.idle_s = idle_s
         row.active = active
+        row.reclaim = reclaim
         return row
 '''
 
@@ -138,8 +140,8 @@ def enum_class(table: str) -> str:
 def value(number: str, rest: str, base: str) -> str:
     """Return the right-hand side of one enum member."""
     if base == "_Timed":
-        idle, active = rest.split(",")
-        return f"{number}, {int(idle)}, {bool(int(active))}"
+        idle, active, reclaim = rest.split(",")
+        return f"{number}, {int(idle)}, {bool(int(active))}, {bool(int(reclaim))}"
     return f"{number}, {rest}" if rest else number
 
 

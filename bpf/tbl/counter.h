@@ -16,3 +16,6 @@ XLVS_COUNTER(9,      icmp_relayed,  "ICMP errors of others that were relayed to 
 XLVS_COUNTER(10,     healed,        "Packets whose partial checksum XDP completed.")
 XLVS_COUNTER(11,     decapsulated,  "Tunnelled packets unwrapped on a real server.")
 XLVS_COUNTER(12,     sweeps,        "Slices of the flow table that the expiry timer went through.")
+XLVS_COUNTER(13,     flow_beside,   "New flows that found their bucket of the flow table full and went to the one beside it.")
+XLVS_COUNTER(14,     flow_spilled,  "New flows that found both buckets full and went to the spill.")
+XLVS_COUNTER(15,     flow_reclaimed, "New flows that found the spill full, too, and took the place of a flow in which no connection was in use.")

@@ -24,24 +24,19 @@ from tests.packet import network as net
 from tests.packet.frames import Frame, at
 from xlvs import sched as schedulers
 from xlvs.daemon.kernel import Kernel
-from xlvs.dataplane import OBJECTS, Loaded, Loader, hint_bits, syscalls
+from xlvs.dataplane import OBJECTS, Loaded, Loader, hint_bits
 from xlvs.dataplane import _abi as abi
+from xlvs.dataplane.flows import table_sizes
 from xlvs.model import Address, Server, Service, ServiceKey
 from xlvs.plan.layout import Layout
 from xlvs.plan.planner import Wants, plan
 
 FLOWS = 64
 SIZES = {"services": 16, "slots": 32, "servers": 64, "loads": 64, "server_stats": 64, "service_stats": 16} | {
-    "sched_state": 32, "tables": 32, "flows": FLOWS, "flow_index": 2 * FLOWS, "flow_free": FLOWS,
-    "addrs": 64, "nat_servers": 64, "fragments": 64,
+    "sched_state": 32, "tables": 32, "addrs": 64, "nat_servers": 64, "fragments": 64,
 }  # fmt: skip
-SECOND_NS = 1_000_000_000
 DEVICES = ("outside", "inside", "tight")
 _PROGRAMS = {"tc": "xlvs_in", "xdp": "xlvs_xdp", "lo": "xlvs_lo", "decap": "xlvs_decap"}
-
-
-class _Command(enum.IntEnum):
-    LOOKUP_AND_DELETE = 21
 
 
 class Verdict(enum.Enum):
@@ -75,9 +70,9 @@ class Flow:
     state: str
     inactive: bool
     local: bool
-    packets: tuple[int, int]
     bytes: tuple[int, int]
-    seen_ns: int
+    idle: int
+    """Jiffies since the last packet."""
 
 
 class Director:
@@ -92,7 +87,7 @@ class Director:
     @classmethod
     def loaded(cls, flows: int = FLOWS) -> tuple[Director, Loaded]:
         """Load the compiled programs with small maps, with room for *flows* flows."""
-        sizes = SIZES | {"flows": flows, "flow_index": 2 * flows, "flow_free": flows}
+        sizes = SIZES | table_sizes(flows)
         loaded = Loader([OBJECTS / "xdp.bpf.o", OBJECTS / "tc.bpf.o"], sizes=sizes).load()
         return cls(loaded), loaded
 
@@ -113,25 +108,33 @@ class Director:
 
     def clear_flows(self) -> None:
         """Forget all flows, and that there were any."""
-        self._maps["flow_index"].clear()
-        self._zero("loads", "flows", "flow_table")
-        while self._pop_free_slot():
-            pass
+        for name in ("flow_spill", "flow_wide", "flow_aliases"):
+            self._maps[name].clear()
+        self._zero("loads", "flows4", "flows6", "flow_stripes", "hops", "flow_head")
 
     def _zero(self, *names: str) -> None:
         for name in names:
             self._maps[name].write(0, np.zeros(self._maps[name].max_entries, self._maps[name].value_dtype))
 
     def configure(
-        self, *, idle_s: Mapping[str, float] | None = None, max_flows: int = FLOWS, icmp_per_second: int = 1000
-    ) -> None:
-        """Set what holds for the whole director; *idle_s* by state name, instead of the usual."""
-        record = np.zeros((), abi.CONFIG)
-        for state in abi.FlowState:
-            record["idle_ns"][state] = (idle_s or {}).get(state.name, state.idle_s) * SECOND_NS
-        record["max_flows"], record["lo"] = max_flows, net.LO
-        record["icmp_per_second"], record["abi"] = icmp_per_second, abi.ABI
+        self, *, idle_s: Mapping[str, float] | None = None, buckets: int = 0, spill: int | None = None,
+        icmp_per_second: int = 1000,
+    ) -> None:  # fmt: skip
+        """Set what holds for the whole director; *idle_s* by state name, instead of the usual.
+
+        *buckets* of each family (default: all there are) hold four flows each, *spill* is how many find room elsewhere.
+        """
+        self._kernel.configure({"tcp": 900, "tcpfin": 120, "udp": 300}, net.LO, icmp_per_second)
+        record = self._maps["config"].get(0)
+        for name, seconds in (idle_s or {}).items():
+            record["idle"][abi.FlowState[name]] = int(seconds * int(record["hz"]))
         self._maps["config"].put(0, record)
+        head = self._maps["flow_head"].get(0)
+        if buckets:
+            head["buckets"], head["stripes"] = buckets, -(-buckets >> abi.STRIPE_SHIFT)
+        if spill is not None:
+            head["spill"] = spill
+        self._maps["flow_head"].put(0, head)
 
     def forget_hops(self) -> None:
         """Do what the daemon does when routes change."""
@@ -219,8 +222,9 @@ class Director:
         return {name: n for name, n in self._kernel.counters().items() if n}
 
     def flows(self) -> list[Flow]:
-        """Return the flows that are not idle for too long, in the order of their slots."""
-        return [self._flow(record) for record in self._kernel.flows()[0]]
+        """Return the flows that are not idle for too long, by client address and port."""
+        found = [self._flow(record) for part in self._kernel.flows.records() for record in part]
+        return sorted(found, key=lambda flow: (flow.client, flow.virtual))
 
     def states(self) -> list[str]:
         """Return the states of all flows."""
@@ -230,9 +234,15 @@ class Director:
         """Return how many flows the table counts."""
         return self._kernel.live_flows()
 
-    def index_size(self) -> int:
-        """Return how many keys lead to flows."""
-        return len(self._maps["flow_index"].items()[0])
+    def held(self) -> int:
+        """Return how many slots, of whichever kind, hold a flow, idle for too long or not."""
+        lives = [self._maps[name].read()["flow"].ravel() for name in ("flows4", "flows6")]
+        lives = [lives[0]["life"], lives[1]["low"]["life"], self._maps["flow_spill"].items()[1]["low"]["life"]]
+        return sum(int(((life ^ abi.FLOW_FREE) & 15 < abi.FLOW_BUSY).sum()) for life in lives)
+
+    def aliases(self) -> int:
+        """Return how many local clients are known by another name."""
+        return len(self._maps["flow_aliases"].items()[0])
 
     def load(self, server: str) -> tuple[int, int]:
         """Return active and inactive flows of the server ``10.0.0.1:8080``."""
@@ -254,30 +264,19 @@ class Director:
         return int(np.flatnonzero((rows["addr"] == np.array([address], abi.ADDR)) & (rows["port"] == port))[0])
 
     def _flow(self, record: Any) -> Flow:
-        key, word = record["key"], int(record["word"])
-        flags = word >> 8 & 0xFF
         server = self._layout.server(int(record["server"]))
         assert server
+        state = abi.FlowState(int(record["state"]))
         return Flow(
-            (str(Address(bytes(key["client"]))), int(key["cport"])),
-            (str(Address(bytes(key["other"]))), int(key["oport"])),
+            (str(Address(bytes(record["client"]))), int(record["cport"])),
+            (str(Address(bytes(record["virt"]))), int(record["vport"])),
             str(server[0]),
-            abi.FlowState(word & 0xFF).name,
-            bool(flags & abi.FLOW_INACTIVE),
-            bool(flags & abi.FLOW_LOCAL),
-            (int(record["in_pkts"]), int(record["out_pkts"])),
+            state.name,
+            not state.active,
+            bool(record["local"]),
             (int(record["in_bytes"]), int(record["out_bytes"])),
-            int(record["seen"]),
+            int(record["idle"]),
         )
-
-    def _pop_free_slot(self) -> bool:
-        value = bytearray(4)
-        attr = bytearray(struct.pack("<IIQQQ", self._maps["flow_free"].fd, 0, 0, syscalls.address(value), 0))
-        try:
-            syscalls.bpf(_Command.LOOKUP_AND_DELETE, attr)
-        except FileNotFoundError:
-            return False
-        return True
 
 
 # struct __sk_buff of linux/bpf.h, as far as a test run lets us fill it in.

@@ -16,13 +16,14 @@ from tests.packet.director import SENT, SIZES, Director
 from tests.packet.frames import Frame, tcp
 from tests.packet.network import Network
 from xlvs.dataplane import OBJECTS, Loader
+from xlvs.dataplane.flows import table_sizes
 from xlvs.model import Address, Server, Service
 
 FLOWS = 1024
 """More than any test here opens: nothing is forgotten."""
 
 _MANY = SIZES | dict.fromkeys(("servers", "loads", "server_stats", "addrs", "nat_servers", "slots"), 256)
-_ROOM = {"flows": FLOWS, "flow_index": 2 * FLOWS, "flow_free": FLOWS}
+_ROOM = table_sizes(FLOWS)
 
 
 def mac(address: Address) -> str:
@@ -60,7 +61,7 @@ class Farm:
 
     def __init__(self, director: Director, service: Service, hook: str, *, closes: bool = False) -> None:
         director.reset()
-        director.configure(max_flows=FLOWS)
+        director.configure()
         self.director = director
         self._hook = hook
         self._closes = closes

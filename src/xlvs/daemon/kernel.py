@@ -5,6 +5,7 @@ Decides nothing.  The kernel's errno is raised as `OSError`.
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Mapping
 from typing import Any
@@ -14,13 +15,14 @@ import numpy.typing as npt
 
 from xlvs.dataplane import _abi as abi
 from xlvs.dataplane import hint_bits
+from xlvs.dataplane.flows import FlowTable
 from xlvs.plan import writes as w
 from xlvs.plan.layout import Layout, Limits
 from xlvs.plan.reading import read_layout, settle
 
 Array = npt.NDArray[Any]
 
-_SECOND = 1_000_000_000
+_CLOCK_MONOTONIC_COARSE = 6  # include/uapi/linux/time.h
 
 
 class Kernel:
@@ -28,6 +30,7 @@ class Kernel:
 
     def __init__(self, maps: Mapping[str, Any]) -> None:
         self._maps = maps
+        self._flows = FlowTable(maps)
         room = {name: maps[name].max_entries for name in maps}
         self.limits = Limits(
             min(room["services"], room["service_stats"], room["sched_state"] // 2),
@@ -139,11 +142,20 @@ class Kernel:
         idle[abi.FlowState.ESTABLISHED] = timeouts["tcp"]
         idle[abi.FlowState.FIN_WAIT] = timeouts["tcpfin"]
         idle[abi.FlowState.UDP] = timeouts["udp"]
+        hz = ticks_per_second()
         record = self._maps["config"].get(0)
-        record["idle_ns"][: len(idle)] = [idle[state] * _SECOND for state in abi.FlowState]
-        record["max_flows"] = self.max_flows
+        record["idle"][list(idle)] = [seconds * hz for seconds in idle.values()]
+        # A moment is the largest power of two of jiffies that is not longer than half a second.
+        record["hz"], record["moment_shift"] = hz, (hz // 2).bit_length() - 1
         record["lo"], record["icmp_per_second"], record["abi"] = lo, icmp_per_second, abi.ABI
         self._maps["config"].put(0, record)
+        self._begin_table()
+
+    def _begin_table(self) -> None:
+        """Give a new flow table its sizes, and the seed that nobody outside knows."""
+        head = self._maps["flow_head"].get(0)
+        if not head["buckets"][0]:
+            self._maps["flow_head"].put(0, new_head(self._maps))
 
     def forget_hops(self) -> None:
         """Have every flow ask the routing table for its next hop anew; unasked it does so twice a second."""
@@ -172,20 +184,31 @@ class Kernel:
         return int(self._maps["interfaces"].get(ifindex % abi.MAX_INTERFACES)["ifindex"])
 
     @property
+    def flows(self) -> FlowTable:
+        """The flow table."""
+        return self._flows
+
+    @property
     def max_flows(self) -> int:
-        """How many flows fit."""
-        return int(self._maps["flows"].max_entries)
+        """How many flows of each family the table is made for."""
+        return self._flows.room[4]
 
     def live_flows(self) -> int:
         """Return how many flows there are."""
-        return int(self._maps["flow_table"].get(0)["live"])
+        loads = self._maps["loads"].read()
+        return int(loads["active"].sum(dtype=np.int64) + loads["inactive"].sum(dtype=np.int64))
 
-    def flows(self) -> tuple[Array, Array]:
-        """Return the records of all flows that are not expired, and the seconds each may still be idle."""
-        records = self._maps["flows"].read(0, int(self._maps["flow_table"].get(0)["next"]))
-        # Generation 0: never used; beyond the last state: given back.
-        records = records[(records["word"] >> 32 != 0) & (records["word"] & 0xFF < len(abi.FlowState))]
-        idle = self._maps["config"].get(0)["idle_ns"].astype(np.int64)
-        age = time.clock_gettime_ns(time.CLOCK_MONOTONIC) - records["seen"].astype(np.int64)
-        left = idle[(records["word"] & 0xFF).astype(np.int64)] - age
-        return records[left >= 0], left[left >= 0] // _SECOND
+
+def ticks_per_second() -> int:
+    """Return how many jiffies are a second: the coarse clocks move once per tick (kernel/time/posix-timers.c)."""
+    return round(1 / time.clock_getres(_CLOCK_MONOTONIC_COARSE))
+
+
+def new_head(maps: Mapping[str, Any]) -> Any:
+    """Return the record of ``flow_head`` for tables of the size that these *maps* have."""
+    head = np.zeros((), abi.HEAD)
+    head["seed"] = np.frombuffer(os.urandom(16), np.uint64)
+    buckets = [maps[name].max_entries & ~1 for name in ("flows4", "flows6")]
+    head["buckets"], head["stripes"] = buckets, [-(-n // (1 << abi.STRIPE_SHIFT)) for n in buckets]
+    head["spill"] = maps["flow_spill"].max_entries
+    return head

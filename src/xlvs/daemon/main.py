@@ -23,9 +23,10 @@ from xlvs.daemon.lock import Lock
 from xlvs.daemon.paths import Paths
 from xlvs.dataplane import OBJECTS, Loaded, Loader, LoadError, bpffs, probe
 from xlvs.dataplane import _abi as abi
+from xlvs.dataplane.flows import table_sizes
 from xlvs.errors import HostError, XlvsError
 
-_MOST = {"flows": 1 << 26, "services": 1 << 20, "servers": 1 << 24}
+_MOST = {"flows": 1 << 26, "services": 1 << 20, "servers": 1 << abi.SERVER_BITS}
 
 _GARBAGE = 50_000
 """New objects after which cycles are looked for: a request may make 100,000 that are none."""
@@ -57,7 +58,7 @@ def _sizes(options: argparse.Namespace) -> dict[str, int]:
         if wanted is not None and not 1 <= wanted <= _MOST[name]:
             raise HostError(f"--{name} {wanted} is outside 1..{_MOST[name]}")
     if n := options.flows:
-        sizes |= {"flows": n, "flow_index": 2 * n, "flow_free": n}
+        sizes |= table_sizes(n)
     if n := options.services:
         sizes |= {"services": n, "service_stats": n, "sched_state": 2 * n, "tables": 2 * n}
     if n := options.servers:

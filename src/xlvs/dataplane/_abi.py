@@ -33,24 +33,30 @@ class _Told(_Row):
 
 
 class _Timed(_Row):
-    """A flow state: how long a flow may be idle in it, and whether the flow counts as active."""
+    """A flow state: how long a flow may be idle in it, whether it counts as active, whether a new one may replace it."""
 
     idle_s: int
     active: bool
+    reclaim: bool
 
-    def __new__(cls, number: int, idle_s: int, active: bool) -> Self:
+    def __new__(cls, number: int, idle_s: int, active: bool, reclaim: bool) -> Self:
         row = int.__new__(cls, number)
         row._value_ = number
         row.idle_s = idle_s
         row.active = active
+        row.reclaim = reclaim
         return row
 
 
-ABI = 2
+ABI = 3
 MAX_SERVICES = 32768
 MAX_SERVERS = 262144
 MAX_BLOCKS = 65536
 MAX_FLOWS = 262144
+MAX_SPILL = 8192
+MAX_ALIASES = 65536
+MAX_WIDE = 65536
+MAX_HOPS = 4096
 MAX_ADDRS = 262144
 HINTS = 1024
 HINT_SHIFT = 18
@@ -59,6 +65,7 @@ MAX_INTERFACES = 4096
 MAX_FRAGMENTS = 8192
 SLOTS_PER_BLOCK = 16
 SERVICE_BLOCKS = 64
+STATE_CODES = 64
 SCHED_F_FALLBACK = 1
 SCHED_F_PORT = 2
 SCHED_F_3 = 4
@@ -69,12 +76,24 @@ NO_SERVER = 4294967295
 LIFE_LIVE = 1
 LIFE_TURN_SHIFT = 1
 POS_HEAD = 4294967295
-DIR_FORWARD = 0
-DIR_REPLY = 1
-FLOW_INACTIVE = 1
-FLOW_LOCAL = 2
-FLOW_NOOUTPUT = 4
-FLOW_FWD_SHIFT = 4
+FLOW_STATE = 63
+FLOW_FREE = 15
+FLOW_BUSY = 14
+FLOW_CLASS = 3
+FLOW_CLASS_SHIFT = 4
+FLOW_FWD = 7
+FLOW_FWD_SHIFT = 6
+FLOW_LOCAL = 512
+FLOW_TAKEN_SHIFT = 10
+FLOW_SERVER_SHIFT = 12
+SERVER_BITS = 20
+FLOW_WIDE = 2147483648
+WAYS = 4
+STRIPE_SHIFT = 6
+SPILL_WAYS = 4
+PLACE_V6 = 2147483648
+PLACE_SPILL = 1073741824
+HOP_MOMENTS = 16
 ADDR_VIP = 1
 ADDR_SERVER = 2
 ADDR_DIRECTOR = 4
@@ -82,7 +101,6 @@ IF_XMIT = 1
 IF_HEAL = 2
 QUOTE_V4 = 548
 QUOTE_V6 = 1232
-STATE_DEAD = 255
 
 
 class DropReason(_Told):
@@ -116,6 +134,12 @@ class Counter(_Told):
     HEALED = 10, "Packets whose partial checksum XDP completed."
     DECAPSULATED = 11, "Tunnelled packets unwrapped on a real server."
     SWEEPS = 12, "Slices of the flow table that the expiry timer went through."
+    FLOW_BESIDE = 13, "New flows that found their bucket of the flow table full and went to the one beside it."
+    FLOW_SPILLED = 14, "New flows that found both buckets full and went to the spill."
+    FLOW_RECLAIMED = (
+        15,
+        "New flows that found the spill full, too, and took the place of a flow in which no connection was in use.",
+    )
 
 
 class Sched(_Row):
@@ -140,18 +164,18 @@ class Fwd(_Row):
 class FlowState(_Timed):
     """Flow states, under the names ipvsadm prints."""
 
-    NONE = 0, 2, False
-    ESTABLISHED = 1, 900, True
-    SYN_SENT = 2, 120, True
-    SYN_RECV = 3, 60, True
-    FIN_WAIT = 4, 120, False
-    TIME_WAIT = 5, 120, False
-    CLOSE = 6, 10, False
-    CLOSE_WAIT = 7, 60, False
-    LAST_ACK = 8, 30, False
-    LISTEN = 9, 120, False
-    SYNACK = 10, 120, True
-    UDP = 11, 300, False
+    NONE = 0, 2, False, True
+    ESTABLISHED = 1, 900, True, False
+    SYN_SENT = 2, 120, True, True
+    SYN_RECV = 3, 60, True, True
+    FIN_WAIT = 4, 120, False, False
+    TIME_WAIT = 5, 120, False, True
+    CLOSE = 6, 10, False, True
+    CLOSE_WAIT = 7, 60, False, False
+    LAST_ACK = 8, 30, False, True
+    LISTEN = 9, 120, False, True
+    SYNACK = 10, 120, True, True
+    UDP = 16, 300, False, False
 
 
 ADDR: np.dtype[Any] = np.dtype("V16")
@@ -205,44 +229,65 @@ STATS: np.dtype[Any] = np.dtype(
         "itemsize": 40,
     }
 )
-FLOW_KEY: np.dtype[Any] = np.dtype(
+FLOW: np.dtype[Any] = np.dtype(
     {
-        "names": ["client", "other", "cport", "oport", "proto", "dir", "pad"],
-        "formats": [ADDR, ADDR, ">u2", ">u2", "|u1", "|u1", "<u2"],
-        "offsets": [0, 16, 32, 34, 36, 37, 38],
+        "names": ["client", "cport", "vport", "virt", "life", "seen", "hops", "in_bytes", "out_bytes"],
+        "formats": ["<u4", ">u2", ">u2", "<u4", "<u4", "<u4", "<u4", "<u4", "<u4"],
+        "offsets": [0, 4, 6, 8, 12, 16, 20, 24, 28],
+        "itemsize": 32,
+    }
+)
+BUCKET: np.dtype[Any] = np.dtype({"names": ["flow"], "formats": [(FLOW, (4,))], "offsets": [0], "itemsize": 128})
+FLOW6: np.dtype[Any] = np.dtype(
+    {
+        "names": ["low", "client", "virt", "pad"],
+        "formats": [FLOW, ("<u4", (3,)), ("<u4", (3,)), "<u8"],
+        "offsets": [0, 32, 44, 56],
+        "itemsize": 64,
+    }
+)
+BUCKET6: np.dtype[Any] = np.dtype({"names": ["flow"], "formats": [(FLOW6, (4,))], "offsets": [0], "itemsize": 256})
+STRIPE: np.dtype[Any] = np.dtype(
+    {
+        "names": ["lock", "spilled", "used", "pad"],
+        "formats": ["<u4", "<u4", "<u4", "<u4"],
+        "offsets": [0, 4, 8, 12],
+        "itemsize": 16,
+    }
+)
+SPILL_KEY: np.dtype[Any] = np.dtype(
+    {
+        "names": ["client", "cport", "proto", "way"],
+        "formats": [ADDR, ">u2", "|u1", "|u1"],
+        "offsets": [0, 16, 18, 19],
+        "itemsize": 20,
+    }
+)
+WIDE: np.dtype[Any] = np.dtype(
+    {"names": ["in_bytes", "out_bytes"], "formats": ["<u8", "<u8"], "offsets": [0, 8], "itemsize": 16}
+)
+ALIAS_KEY: np.dtype[Any] = np.dtype(
+    {
+        "names": ["own", "virt", "cport", "vport", "proto", "pad"],
+        "formats": [ADDR, ADDR, ">u2", ">u2", "|u1", ("|u1", (3,))],
+        "offsets": [0, 16, 32, 34, 36, 37],
         "itemsize": 40,
     }
 )
-HOP: np.dtype[Any] = np.dtype(
-    {"names": ["dmac", "smac", "out"], "formats": ["<u8", "<u8", "<u8"], "offsets": [0, 8, 16], "itemsize": 24}
-)
-FLOW: np.dtype[Any] = np.dtype(
+HEAD: np.dtype[Any] = np.dtype(
     {
-        "names": [
-            "key",
-            "word",
-            "seen",
-            "born",
-            "server",
-            "service",
-            "in_pkts",
-            "out_pkts",
-            "in_bytes",
-            "out_bytes",
-            "to_server",
-            "to_client",
-        ],
-        "formats": [FLOW_KEY, "<u8", "<u8", "<u8", "<u4", "<u4", "<u8", "<u8", "<u8", "<u8", HOP, HOP],
-        "offsets": [0, 40, 48, 56, 64, 68, 72, 80, 88, 96, 104, 128],
-        "itemsize": 152,
+        "names": ["seed", "overflow_until", "buckets", "stripes", "spill", "pad"],
+        "formats": [("<u8", (2,)), "<u8", ("<u4", (2,)), ("<u4", (2,)), "<u4", "<u4"],
+        "offsets": [0, 16, 24, 32, 40, 44],
+        "itemsize": 48,
     }
 )
-TABLE: np.dtype[Any] = np.dtype(
+HOP: np.dtype[Any] = np.dtype(
     {
-        "names": ["next", "cursor", "live", "pad", "overflow_until"],
-        "formats": ["<u4", "<u4", "<i4", "<u4", "<u8"],
-        "offsets": [0, 4, 8, 12, 16],
-        "itemsize": 24,
+        "names": ["dmac", "smac", "ifindex", "mtu", "stamp", "pad"],
+        "formats": ["<u8", "<u8", "<u4", "<u4", "<u4", "<u4"],
+        "offsets": [0, 8, 16, 20, 24, 28],
+        "itemsize": 32,
     }
 )
 FRAG_KEY: np.dtype[Any] = np.dtype(
@@ -257,8 +302,13 @@ FRAG: np.dtype[Any] = np.dtype(
     {"names": ["sport", "dport"], "formats": [">u2", ">u2"], "offsets": [0, 2], "itemsize": 4}
 )
 SWEEPER: np.dtype[Any] = np.dtype({"names": ["timer"], "formats": ["|V16"], "offsets": [0], "itemsize": 16})
-CLOCK: np.dtype[Any] = np.dtype(
-    {"names": ["jiffy", "ns"], "formats": ["<u8", "<u8"], "offsets": [0, 8], "itemsize": 16}
+SWEEP: np.dtype[Any] = np.dtype(
+    {
+        "names": ["stripe", "pad", "jiffies", "ns", "rounds"],
+        "formats": ["<u4", "<u4", "<u8", "<u8", "<u8"],
+        "offsets": [0, 4, 8, 16, 24],
+        "itemsize": 32,
+    }
 )
 SCRATCH: np.dtype[Any] = np.dtype(
     {
@@ -278,9 +328,9 @@ INTERFACE: np.dtype[Any] = np.dtype(
 )
 CONFIG: np.dtype[Any] = np.dtype(
     {
-        "names": ["idle_ns", "max_flows", "lo", "icmp_per_second", "hop_epoch", "abi"],
-        "formats": [("<u8", (16,)), "<u4", "<u4", "<u4", "<u4", "<u4"],
-        "offsets": [0, 128, 132, 136, 140, 144],
-        "itemsize": 152,
+        "names": ["idle", "lo", "icmp_per_second", "hop_epoch", "abi", "hz", "moment_shift"],
+        "formats": [("<u4", (64,)), "<u4", "<u4", "<u4", "<u4", "<u4", "<u4"],
+        "offsets": [0, 256, 260, 264, 268, 272, 276],
+        "itemsize": 280,
     }
 )

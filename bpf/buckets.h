@@ -1,0 +1,375 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The flow table: where a flow lies, and how it is found.
+ *
+ * A bucket has four slots, a flow of IPv4 takes 32 bytes: one or two cache
+ * lines for a known packet.  Client address, port and protocol are hashed to a
+ * bucket, nothing else, so both directions of a connection look in the same
+ * place: the client is the source of one and the destination of the other.  A
+ * flow that finds its bucket full goes to the bucket beside it, and then to
+ * the hash `flow_spill`, whose part is small.
+ *
+ * Finding takes no lock.  A slot may be given away and taken by another flow
+ * at any moment, so what was read counts only if the word is the same after
+ * the ends were read as it was before.  The writer (open.h) makes the word BUSY
+ * before it touches the ends and replaces it when they are complete.  Loads
+ * are ordered by x86-64; elsewhere each address depends on the value loaded
+ * before (AFTER), which is as good.
+ */
+#ifndef XLVS_BUCKETS_H
+#define XLVS_BUCKETS_H
+
+#include "hook.h"
+#include "tcp.h"
+
+/* The word: life << 32 | virt. */
+#define LIFE(word)		((__u32)((word) >> 32))
+#define LIFE_STATE(life)	(((life) & XLVS_FLOW_STATE) ^ XLVS_FLOW_FREE)
+#define LIFE_CLASS(life)	((life) >> XLVS_FLOW_CLASS_SHIFT & XLVS_FLOW_CLASS)
+#define WORD_STATE(word)	LIFE_STATE(LIFE(word))
+#define WORD_FWD(word)		(LIFE(word) >> XLVS_FLOW_FWD_SHIFT & XLVS_FLOW_FWD)
+#define WORD_SERVER(word)	((__u32)((word) >> (32 + XLVS_FLOW_SERVER_SHIFT)))
+#define WORD_LOCAL(word)	(LIFE(word) & XLVS_FLOW_LOCAL)
+#define STATE_BITS		((__u64)XLVS_FLOW_STATE << 32)
+#define WITH_STATE(word, state)	(((word) & ~STATE_BITS) | (__u64)((state) ^ XLVS_FLOW_FREE) << 32)
+/* All but the place of the state, which the flow's packets change. */
+#define IDENTITY		(~(15ull << 32))
+#define IS_LIVE(word)		((WORD_STATE(word) & 15) < XLVS_FLOW_BUSY)
+
+/* Zero, but not before *value* is known: added to an address, it keeps a later load behind an earlier one. */
+#define AFTER(value) ({ __u64 zero_ = (value); asm volatile("%0 &= 0" : "+r"(zero_)); zero_; })
+
+/*
+ * *value* as something the verifier knows nothing about but that it is below
+ * *limit*, a power of two: what follows is then gone through once, not once for
+ * each value.
+ */
+#define BLUR(value, head, limit)	(((value) + READ_ONCE((head)->zero)) & ((limit) - 1))
+
+/* No flow's last packet is this long ago: such an age is a clock that was read a moment earlier. */
+#define AGE_AHEAD		0xf0000000u
+
+enum { CLASS_TCP, CLASS_UDP, CLASS_NONE = XLVS_FLOW_CLASS };
+
+/* What flow a packet is of.  Without *reply* the other end is the virtual one, with it the real server. */
+struct ends {
+	const struct xlvs_addr *client;
+	const struct xlvs_addr *other;
+	__u32	ports;		/* the client's in the low half, as they lie in its packets */
+	__u8	proto;
+	__u8	reply;
+	__u8	v6;
+};
+
+/*
+ * The same by value, and a new flow's beginning: what the functions that are
+ * verified once, on their own, can be given.
+ */
+struct key {
+	struct xlvs_addr client;
+	struct xlvs_addr other;
+	__u32	ports;
+	__u32	now;		/* jiffies */
+	__u8	proto;
+	__u8	reply;
+	__u8	v6;
+	__u8	state;		/* of the new flow */
+	__u8	fwd;
+	__u8	local;
+	__u16	pad;
+	__u32	server;		/* number */
+};
+
+/* In the scratch map: behind what the rest uses, and off the walk's stack. */
+#define KEY_AT		1024
+#define SPILL_KEY_AT	1152
+
+/* A flow as found, and the word it had. */
+struct found {
+	struct xlvs_flow *flow;
+	struct xlvs_flow6 *flow6;	/* the same where its slot is a wide one; else NULL */
+	__u64	word;
+	__u32	place;		/* XLVS_PLACE_* */
+};
+
+#define NO_PLACE	0xffffffffu
+#define PLACE_IDLE	(1ull << 32)	/* the flow there was idle for too long */
+
+static __always_inline struct xlvs_config *the_config(void)
+{
+	__u32 zero = 0;
+
+	return bpf_map_lookup_elem(&config, &zero);
+}
+
+static __always_inline struct xlvs_head *the_head(void)
+{
+	__u32 zero = 0;
+
+	return bpf_map_lookup_elem(&flow_head, &zero);
+}
+
+/* Room for keys and values for which the stack has none, *at* so many bytes. */
+static __always_inline void *scratch_at(__u32 at)
+{
+	__u32 zero = 0;
+	struct xlvs_scratch *s = bpf_map_lookup_elem(&scratch, &zero);
+
+	return s ? s->bytes + at : NULL;
+}
+
+/* The server of a number, or of a choice. */
+static __always_inline struct xlvs_server *server_at(__u32 number)
+{
+	number = CHOICE_NUMBER(number);
+	return bpf_map_lookup_elem(&servers, &number);
+}
+
+static __always_inline __u8 class_of(__u8 proto)
+{
+	return proto == IPPROTO_TCP ? CLASS_TCP : proto == IPPROTO_UDP ? CLASS_UDP : CLASS_NONE;
+}
+
+static __always_inline __u8 proto_of(__u8 class)
+{
+	return class == CLASS_TCP ? IPPROTO_TCP : IPPROTO_UDP;
+}
+
+/* The first eight bytes of a flow from these ends; of a reply's the virtual port is not known. */
+static __always_inline __u64 ends_of(const struct ends *e)
+{
+	return (__u64)e->ports << 32 | e->client->w[3];
+}
+
+/*
+ * Multiply and shift, in three rounds with IPv6.  The seed is secret, so a
+ * client cannot choose its ports for one bucket.
+ */
+static __always_inline __u32 bucket_of(const struct xlvs_head *h, const struct ends *e)
+{
+	__u64 x = (__u64)(e->ports & 0xffff) << 32 | (__u64)e->proto << 48 | e->client->w[3];
+
+	if (e->v6) {
+		x ^= (((__u64)e->client->w[0] << 32 | e->client->w[1]) ^ h->seed[1]) * 0x9fb21c651e98df25ull;
+		x ^= x >> 29;
+		x = (x ^ (__u64)e->client->w[2] << 7) * 0xd6e8feb86659fd93ull;
+	}
+	x = (x ^ h->seed[0]) * 0xbf58476d1ce4e5b9ull;
+	x = (x ^ x >> 32 ^ h->seed[1]) * 0x94d049bb133111ebull;
+	return (x >> 32) * h->buckets[e->v6 & 1] >> 32;
+}
+
+static __always_inline struct ends ends_in(const struct key *k)
+{
+	struct ends e = { .client = &k->client, .other = &k->other, .ports = k->ports, .proto = k->proto,
+			  .reply = k->reply, .v6 = k->v6 };
+
+	return e;
+}
+
+static __always_inline int same_high(const struct xlvs_flow6 *f, const struct ends *e)
+{
+	const __u32 *c = e->client->w, *v = e->other->w;
+
+	if (f->client[0] != c[0] || f->client[1] != c[1] || f->client[2] != c[2])
+		return 0;
+	return e->reply || (f->virt[0] == v[0] && f->virt[1] == v[1] && f->virt[2] == v[2]);
+}
+
+static __always_inline __u64 *word_at(struct xlvs_flow *flow)
+{
+	return (void *)flow + __builtin_offsetof(struct xlvs_flow, virt);
+}
+
+/* Is *flow*, a wide one or not, that of these ends?  Then *word* is its word. */
+static __always_inline int flow_is(const struct xlvs_flow *flow, const struct ends *e, int wide, __u64 *word)
+{
+	const __u64 mask = e->reply ? 0x0000ffffffffffffull : ~0ull;
+	const volatile __u64 *w = (const void *)flow;
+	__u64 want = ends_of(e), first, again, between;
+
+	if ((w[0] ^ want) & mask)
+		return 0;
+	first = w[1];
+	if (!IS_LIVE(first) || LIFE_CLASS(LIFE(first)) != class_of(e->proto))
+		return 0;
+	if (e->reply) {
+		struct xlvs_server *s = server_at(WORD_SERVER(first));
+
+		if (!s || WORD_FWD(first) != XLVS_FWD_nat || s->port != e->ports >> 16 || !same_addr(&s->addr, e->other))
+			return 0;
+	} else if ((__u32)first != e->other->w[3]) {
+		return 0;
+	}
+	w = (const void *)w + AFTER(first);
+	between = w[0];
+	if (wide && !same_high((const void *)w, e))
+		return 0;
+	w = (const void *)w + AFTER(between);
+	again = w[1];
+	*word = again;
+	return !((between ^ want) & mask) && !((first ^ again) & IDENTITY) && IS_LIVE(again);
+}
+
+static __always_inline struct xlvs_flow *slot_of(void *bucket, int i, int v6)
+{
+	return bucket + i * (v6 ? sizeof(struct xlvs_flow6) : sizeof(struct xlvs_flow));
+}
+
+static __always_inline void *bucket_at(__u32 number, int v6)
+{
+	return v6 ? bpf_map_lookup_elem(&flows6, &number) : bpf_map_lookup_elem(&flows4, &number);
+}
+
+static __always_inline void *slot_at(__u32 number, __u32 slot, int v6)
+{
+	void *bucket = bucket_at(number, v6);
+
+	if (!bucket)
+		return NULL;
+	barrier_var(bucket);	/* the verifier adds nothing to what may still be NULL */
+	return bucket + (slot & (XLVS_WAYS - 1)) * (v6 ? sizeof(struct xlvs_flow6) : sizeof(struct xlvs_flow));
+}
+
+static __always_inline __u32 place_of(__u32 bucket, int slot, int v6)
+{
+	return (bucket * XLVS_WAYS + slot) | (v6 ? XLVS_PLACE_V6 : 0);
+}
+
+/*
+ * The slot of this bucket that holds the flow of these ends; XLVS_WAYS: none.
+ * A number, not a pointer: behind four pointers the verifier would go through
+ * the rest of the walk four times.
+ */
+static __always_inline __u32 bucket_find(void *bucket, const struct ends *e, int v6, __u64 *word)
+{
+	__u32 i;
+
+#pragma unroll
+	for (i = 0; i < XLVS_WAYS; i++)
+		if (flow_is(bucket + i * (v6 ? sizeof(struct xlvs_flow6) : sizeof(struct xlvs_flow)), e, v6, word))
+			break;
+	return i;
+}
+
+/* The flow of these ends, idle for too long or not, if it is in its own bucket: nearly all are. */
+static __always_inline int find_in_first(struct found *found, const struct xlvs_head *h, const struct ends *e, int v6)
+{
+	__u32 number = bucket_of(h, e), slot;
+	void *bucket = bucket_at(number, v6);
+
+	if (!bucket)
+		return 0;
+	slot = bucket_find(bucket, e, v6, &found->word);
+	if (slot >= XLVS_WAYS)
+		return 0;
+	slot = BLUR(slot, h, XLVS_WAYS);
+	found->flow = bucket + slot * (v6 ? sizeof(struct xlvs_flow6) : sizeof(struct xlvs_flow));
+	found->flow6 = v6 ? (void *)found->flow : NULL;
+	found->place = place_of(number, slot, v6);
+	return 1;
+}
+
+static __always_inline int find_first(struct found *found, const struct ends *e)
+{
+	struct xlvs_head *h = the_head();
+
+	if (!h)
+		return 0;
+	if (e->v6)
+		return find_in_first(found, h, e, 1);
+	return find_in_first(found, h, e, 0);
+}
+
+static __always_inline struct xlvs_stripe *stripe_of(const struct xlvs_head *h, __u32 bucket, int v6)
+{
+	__u32 number = (bucket >> XLVS_STRIPE_SHIFT) + (v6 ? h->stripes[0] : 0);
+
+	return bpf_map_lookup_elem(&flow_stripes, &number);
+}
+
+/* The name of a flow in the spill, off the stack; NULL never. */
+static __always_inline struct xlvs_spill_key *spill_key(const struct key *k, __u8 way)
+{
+	struct xlvs_spill_key *s = scratch_at(SPILL_KEY_AT);
+
+	if (!s)
+		return NULL;
+	s->client = k->client;
+	s->cport = k->ports;
+	s->proto = k->proto;
+	s->way = way;
+	return s;
+}
+
+static __always_inline struct xlvs_flow6 *spill_at(const struct key *k, __u8 way)
+{
+	struct xlvs_spill_key *s = spill_key(k, way);
+
+	return s ? bpf_map_lookup_elem(&flow_spill, s) : NULL;
+}
+
+/* Which of the spill's ways leads to the flow; XLVS_SPILL_WAYS: none. */
+static __always_inline __u32 spill_find(const struct key *k, const struct ends *e, __u64 *word)
+{
+	__u32 i;
+
+	for (i = 0; i < XLVS_SPILL_WAYS; i++) {
+		struct xlvs_flow6 *flow = spill_at(k, i);
+
+		if (flow && flow_is(&flow->low, e, 1, word))
+			break;
+	}
+	return i;
+}
+
+/* The place of the flow of these ends, wherever it is: its bucket, the one beside, the spill; NO_PLACE: nowhere. */
+static __always_inline __u32 place_find(const struct key *k, int v6, __u64 *word)
+{
+	struct xlvs_head *h = the_head();
+	struct ends e = ends_in(k);
+	struct xlvs_stripe *stripe;
+	__u32 number, i, slot;
+
+	e.v6 = v6;
+	if (!h)
+		return NO_PLACE;
+	number = bucket_of(h, &e);
+	for (i = 0; i < 2; i++) {
+		void *bucket = bucket_at(number ^ i, v6);
+
+		if (!bucket)
+			return NO_PLACE;
+		slot = bucket_find(bucket, &e, v6, word);
+		if (slot < XLVS_WAYS)
+			return place_of(number ^ i, BLUR(slot, h, XLVS_WAYS), v6);
+	}
+	stripe = stripe_of(h, number, v6);
+	if (!stripe || !READ_ONCE(stripe->spilled))
+		return NO_PLACE;
+	slot = spill_find(k, &e, word);
+	return slot < XLVS_SPILL_WAYS ? XLVS_PLACE_SPILL | BLUR(slot, h, XLVS_SPILL_WAYS) : NO_PLACE;
+}
+
+/* What is at this place now, which was that of the flow of *k*. */
+static __always_inline int found_at(struct found *found, const struct key *k, __u32 place)
+{
+	__u32 number = (place & (XLVS_PLACE_SPILL - 1)) / XLVS_WAYS, slot = place % XLVS_WAYS;
+
+	found->place = place;
+	if (place & (XLVS_PLACE_V6 | XLVS_PLACE_SPILL)) {
+		found->flow6 = place & XLVS_PLACE_V6 ? slot_at(number, slot, 1) : spill_at(k, slot);
+		if (!found->flow6)
+			return 0;
+		found->flow = &found->flow6->low;
+	} else {
+		found->flow6 = NULL;
+		found->flow = slot_at(number, slot, 0);
+		if (!found->flow)
+			return 0;
+	}
+	found->word = READ_ONCE(*word_at(found->flow));
+	return IS_LIVE(found->word);
+}
+
+#endif

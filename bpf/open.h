@@ -1,0 +1,407 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Entering a flow into the table, and taking one out.
+ *
+ * A slot changes hands by its word alone: whoever swaps the word of a flow for
+ * a free or BUSY one has ended that flow, and takes it out of its server's
+ * load, once.  Only that is needed to end a flow.  To enter one, the stripe of
+ * its buckets is locked, so that two CPUs with the first two packets of a flow
+ * do not enter it twice; packets of flows that are in the table never look at
+ * the lock.
+ *
+ * Where a new flow goes: a slot of its bucket, or of the one beside, that is
+ * free or whose flow is idle for too long; then the spill; then the slot of the
+ * flow, in a state in which no connection is in use, that was seen longest
+ * ago.  Flows in use are never ended for a new one.
+ */
+#ifndef XLVS_OPEN_H
+#define XLVS_OPEN_H
+
+#include "buckets.h"
+
+#define LOCK_TRIES	64
+
+#define ONE_STATE(number, bit)	((__u64)(bit) << (number))
+
+static const __u64 states_active = 0
+#define XLVS_STATE(number, name, idle, active, reclaim) | ONE_STATE(number, active)
+#include "tbl/state.h"
+#undef XLVS_STATE
+;
+
+static const __u64 states_reclaim = 0
+#define XLVS_STATE(number, name, idle, active, reclaim) | ONE_STATE(number, reclaim)
+#include "tbl/state.h"
+#undef XLVS_STATE
+;
+
+static __always_inline int is_active(__u8 state)
+{
+	return states_active >> state & 1;
+}
+
+static __always_inline void load_add(__u32 server, int active, int n)
+{
+	struct xlvs_load *l = bpf_map_lookup_elem(&loads, &server);
+
+	if (l)
+		__sync_fetch_and_add(active ? &l->active : &l->inactive, n);
+}
+
+/* Jiffies since the flow's last packet. */
+static __always_inline __u32 flow_age(const struct xlvs_flow *flow, __u32 now)
+{
+	__u32 age = now - READ_ONCE(flow->seen);
+
+	return age < AGE_AHEAD ? age : 0;
+}
+
+static __always_inline int is_idle(const struct xlvs_flow *flow, __u8 state, __u32 now)
+{
+	struct xlvs_config *c = the_config();
+
+	return c && flow_age(flow, now) > c->idle[state & (XLVS_STATE_CODES - 1)];
+}
+
+/* A word that holds no flow, or not yet, after *word*. */
+static __always_inline __u64 unused_word(__u64 word, __u8 place)
+{
+	__u32 taken = LIFE(word) >> XLVS_FLOW_TAKEN_SHIFT & 3;
+
+	if (place == XLVS_FLOW_BUSY)
+		taken = (taken + 1) & 3;
+	return (__u64)(taken << XLVS_FLOW_TAKEN_SHIFT | (place ^ XLVS_FLOW_FREE)) << 32;
+}
+
+/* The virtual address of a flow; *flow6* is NULL if its slot is a narrow one. */
+static __always_inline void flow_virt(const struct xlvs_flow *flow, const struct xlvs_flow6 *flow6, struct xlvs_addr *virt)
+{
+	set_v4(virt, flow->virt);
+	if (flow6) {
+		virt->w[0] = flow6->virt[0];
+		virt->w[1] = flow6->virt[1];
+		virt->w[2] = flow6->virt[2];
+	}
+}
+
+static __always_inline void flow_client(const struct xlvs_flow *flow, const struct xlvs_flow6 *flow6, struct xlvs_addr *client)
+{
+	set_v4(client, flow->client);
+	if (flow6) {
+		client->w[0] = flow6->client[0];
+		client->w[1] = flow6->client[1];
+		client->w[2] = flow6->client[2];
+	}
+}
+
+static __always_inline int has_alias(__u64 word)
+{
+	return WORD_LOCAL(word) && WORD_FWD(word) != XLVS_FWD_nat;
+}
+
+static __always_inline int swap_word(struct xlvs_flow *flow, __u64 from, __u64 to)
+{
+	return __sync_val_compare_and_swap(word_at(flow), from, to) == from;
+}
+
+/* The name by which replies to a local client of route or ipip find it goes with the flow. */
+static __always_inline int swap_local(struct xlvs_flow *flow, struct xlvs_flow6 *flow6, __u64 from, __u64 to)
+{
+	struct xlvs_server *s = server_at(WORD_SERVER(from));
+	struct xlvs_alias_key *k = scratch_at(0);
+
+	if (!s || !k)
+		return 0;
+	memset(k, 0, sizeof(*k));
+	k->own = s->src;
+	flow_virt(flow, flow6, &k->virt);
+	k->cport = flow->cport;
+	k->vport = flow->vport;
+	k->proto = proto_of(LIFE_CLASS(LIFE(from)));
+	if (!swap_word(flow, from, to))
+		return 0;
+	bpf_map_delete_elem(&flow_aliases, k);
+	return 1;
+}
+
+/* Swap the flow's word for *unused*; false: another CPU changed it first. */
+static __always_inline int flow_leave(struct xlvs_flow *flow, struct xlvs_flow6 *flow6, __u64 word, __u64 unused, __u32 place)
+{
+	int has_wide = !!((flow->in_bytes | flow->out_bytes) & XLVS_FLOW_WIDE);
+
+	if (!(unlikely(has_alias(word)) ? swap_local(flow, flow6, word, unused) : swap_word(flow, word, unused)))
+		return 0;
+	load_add(WORD_SERVER(word), is_active(WORD_STATE(word)), -1);
+	if (unlikely(has_wide))
+		bpf_map_delete_elem(&flow_wide, &place);
+	count(XLVS_COUNT_flow_expired);
+	return 1;
+}
+
+/* End a flow in the table whose word is still *word*. */
+static __always_inline int flow_end(struct xlvs_flow *flow, struct xlvs_flow6 *flow6, __u64 word, __u32 place)
+{
+	return flow_leave(flow, flow6, word, unused_word(word, XLVS_FLOW_FREE), place);
+}
+
+static __always_inline int spill_drop(const struct key *k, __u8 way, struct xlvs_stripe *stripe)
+{
+	struct xlvs_spill_key *s = spill_key(k, way);
+
+	if (!s || bpf_map_delete_elem(&flow_spill, s))
+		return 0;
+	if (stripe)
+		__sync_fetch_and_add(&stripe->spilled, -1);
+	return 1;
+}
+
+/* End a flow that was found by *k*; false: another CPU changed it first. */
+static __always_inline int found_end(struct found *found, const struct key *k)
+{
+	if (!flow_end(found->flow, found->flow6, found->word, found->place))
+		return 0;
+	if (found->place & XLVS_PLACE_SPILL && !(found->place & XLVS_PLACE_V6)) {
+		struct xlvs_head *h = the_head();
+		struct ends e = ends_in(k);
+
+		if (h)
+			spill_drop(k, found->place, stripe_of(h, bucket_of(h, &e), k->v6));
+	}
+	return 1;
+}
+
+#define NO_SLOT		0xff
+
+/*
+ * Choose among the two buckets' slots the one for a new flow: free or idle, or
+ * with *reclaim* in no connection's use.  NO_SLOT: none.  *word* is what it holds.
+ */
+static __always_inline __u32 choose_slot(const struct xlvs_head *h, __u32 bucket, __u32 now, int reclaim, int v6, __u64 *word)
+{
+	__u32 oldest = 0, chosen = NO_SLOT, i;
+
+	for (i = 0; i < 2 * XLVS_WAYS; i++) {
+		void *at = bucket_at(bucket ^ (i >= XLVS_WAYS), v6);
+		struct xlvs_flow *flow;
+		__u64 w;
+		__u8 state;
+
+		if (!at)
+			return NO_SLOT;
+		flow = slot_of(at, i % XLVS_WAYS, v6);
+		w = READ_ONCE(*word_at(flow));
+		state = WORD_STATE(w);
+		if (!reclaim) {
+			if ((state & 15) == XLVS_FLOW_FREE || (IS_LIVE(w) && is_idle(flow, state, now))) {
+				*word = w;
+				return BLUR(i, h, 2 * XLVS_WAYS);
+			}
+		} else if (IS_LIVE(w) && states_reclaim >> state & 1 && flow_age(flow, now) >= oldest) {
+			oldest = flow_age(flow, now);
+			*word = w;
+			chosen = BLUR(i, h, 2 * XLVS_WAYS);
+		}
+	}
+	return chosen;
+}
+
+static __always_inline __u64 word_of(const struct key *k, __u64 before)
+{
+	__u32 life = k->server << XLVS_FLOW_SERVER_SHIFT | (__u32)k->fwd << XLVS_FLOW_FWD_SHIFT | (k->local ? XLVS_FLOW_LOCAL : 0);
+
+	life |= LIFE(before) & 3 << XLVS_FLOW_TAKEN_SHIFT;
+	life |= k->state ^ XLVS_FLOW_FREE;
+	return (__u64)life << 32 | k->other.w[3];
+}
+
+/* Everything but the word. */
+static __always_inline void fill(struct xlvs_flow *flow, struct xlvs_flow6 *flow6, const struct key *k)
+{
+	__u64 *w = (void *)flow;
+
+	WRITE_ONCE(w[0], (__u64)k->ports << 32 | k->client.w[3]);
+	WRITE_ONCE(w[2], k->now);
+	WRITE_ONCE(w[3], 0);
+	if (flow6) {
+		WRITE_ONCE(flow6->client[0], k->client.w[0]);
+		WRITE_ONCE(flow6->client[1], k->client.w[1]);
+		WRITE_ONCE(flow6->client[2], k->client.w[2]);
+		WRITE_ONCE(flow6->virt[0], k->other.w[0]);
+		WRITE_ONCE(flow6->virt[1], k->other.w[1]);
+		WRITE_ONCE(flow6->virt[2], k->other.w[2]);
+	}
+}
+
+/* Enter the flow into this slot of the two buckets, if it still holds *word*. */
+static __always_inline int take_slot(const struct key *k, __u32 bucket, __u32 slot, __u64 word, int v6)
+{
+	__u32 number = bucket ^ (slot >= XLVS_WAYS);
+	__u64 busy = unused_word(word, XLVS_FLOW_BUSY);
+	struct xlvs_flow *flow = slot_at(number, slot, v6);
+	struct xlvs_flow6 *flow6 = v6 ? (void *)flow : NULL;
+
+	if (!flow)
+		return 0;
+	if (IS_LIVE(word) ? !flow_leave(flow, flow6, word, busy, place_of(number, slot & (XLVS_WAYS - 1), v6)) : !swap_word(flow, word, busy))
+		return 0;
+	fill(flow, flow6, k);
+	load_add(k->server, is_active(k->state), 1);
+	__sync_lock_test_and_set(word_at(flow), word_of(k, busy));
+	return 1;
+}
+
+/* Enter the flow into the spill. */
+static __always_inline int take_spill(const struct key *k, struct xlvs_stripe *stripe)
+{
+	struct xlvs_head *h = the_head();
+	struct xlvs_flow6 *flow = scratch_at(0);
+	struct xlvs_spill_key *s = spill_key(k, 0);
+	__u64 word = word_of(k, 0);
+	int i;
+
+	if (!h || !flow || !s || !READ_ONCE(h->spill))
+		return 0;
+	memset(flow, 0, sizeof(*flow));
+	fill(&flow->low, flow, k);
+	WRITE_ONCE(*word_at(&flow->low), word);
+	/* Counted first: a packet of the flow that looks now must not pass the spill by. */
+	__sync_fetch_and_add(&stripe->spilled, 1);
+	load_add(k->server, is_active(k->state), 1);
+	for (i = 0; i < XLVS_SPILL_WAYS; i++) {
+		s->way = i;
+		if (!bpf_map_update_elem(&flow_spill, s, flow, BPF_NOEXIST))
+			return 1;
+	}
+	load_add(k->server, is_active(k->state), -1);
+	__sync_fetch_and_add(&stripe->spilled, -1);
+	return 0;
+}
+
+enum opened { OPENED, OPEN_FULL, OPEN_RACED };
+
+static __always_inline int enter(const struct key *k, const struct xlvs_head *h, __u32 bucket, struct xlvs_stripe *stripe, int v6)
+{
+	__u64 word = 0;
+	__u32 slot;
+
+	slot = choose_slot(h, bucket, k->now, 0, v6, &word);
+	if (slot != NO_SLOT) {
+		if (!take_slot(k, bucket, slot, word, v6))
+			return OPEN_RACED;
+		if (slot >= XLVS_WAYS)
+			count(XLVS_COUNT_flow_beside);
+		return OPENED;
+	}
+	if (take_spill(k, stripe)) {
+		count(XLVS_COUNT_flow_spilled);
+		return OPENED;
+	}
+	slot = choose_slot(h, bucket, k->now, 1, v6, &word);
+	if (slot == NO_SLOT)
+		return OPEN_FULL;
+	if (!take_slot(k, bucket, slot, word, v6))
+		return OPEN_RACED;
+	count(XLVS_COUNT_flow_reclaimed);
+	return OPENED;
+}
+
+static __always_inline int add_alias(const struct key *k)
+{
+	struct xlvs_server *s = server_at(k->server);
+	struct xlvs_alias_key *a = scratch_at(0);
+
+	if (!s || !a)
+		return 0;
+	memset(a, 0, sizeof(*a));
+	a->own = s->src;
+	a->virt = k->other;
+	a->cport = k->ports;
+	a->vport = k->ports >> 16;
+	a->proto = k->proto;
+	return !bpf_map_update_elem(&flow_aliases, a, &k->client, BPF_ANY);
+}
+
+/*
+ * The functions from here on are verified once, on their own.
+ *
+ * End the flow of *k* at this place, if its word is still *word*, or with 0 if it is idle for too long; 0: another CPU was first.
+ */
+__noinline int xlvs_flow_end(const struct key *k, __u32 place, __u64 word)
+{
+	struct found found;
+
+	if (!k || !found_at(&found, k, place))
+		return 0;
+	if (word ? found.word != word : !is_idle(found.flow, WORD_STATE(found.word), k->now))
+		return 0;
+	return found_end(&found, k);
+}
+
+/* The place of the flow of these ends, marked PLACE_IDLE if it is idle for too long, or NO_PLACE. */
+__noinline __u64 xlvs_flow_seek(const struct key *k)
+{
+	struct found found;
+	__u64 word = 0;
+	__u32 place;
+
+	if (!k)
+		return NO_PLACE;
+	place = k->v6 ? place_find(k, 1, &word) : place_find(k, 0, &word);
+	if (place == NO_PLACE || !found_at(&found, k, place))
+		return NO_PLACE;
+	return is_idle(found.flow, WORD_STATE(word), k->now) ? place | PLACE_IDLE : place;
+}
+
+/* Enter a flow that is not in the table yet; its stripe is locked. */
+__noinline int xlvs_flow_enter(const struct key *k)
+{
+	struct xlvs_head *h = the_head();
+	struct xlvs_stripe *stripe;
+	struct ends e;
+	__u32 bucket;
+	int opened;
+
+	if (!k || !h || (k->local && k->fwd != XLVS_FWD_nat && !add_alias(k)))
+		return OPEN_FULL;
+	e = ends_in(k);
+	bucket = bucket_of(h, &e);
+	stripe = stripe_of(h, bucket, k->v6);
+	if (!stripe)
+		return OPEN_FULL;
+	opened = k->v6 ? enter(k, h, bucket, stripe, 1) : enter(k, h, bucket, stripe, 0);
+	if (opened != OPENED)
+		return opened;
+	if (!READ_ONCE(stripe->used))
+		WRITE_ONCE(stripe->used, 1);
+	count(XLVS_COUNT_flow_opened);
+	return OPENED;
+}
+
+/* Enter a flow.  RACED: another CPU has just entered the same one, or is at it: look again. */
+static __always_inline int flow_open(const struct key *k)
+{
+	struct xlvs_head *h = the_head();
+	int i, opened = OPEN_RACED;
+	struct xlvs_stripe *stripe;
+	struct ends e = ends_in(k);
+	__u64 place;
+
+	if (!h)
+		return OPEN_FULL;
+	stripe = stripe_of(h, bucket_of(h, &e), k->v6);
+	if (!stripe)
+		return OPEN_FULL;
+	for (i = 0; i < LOCK_TRIES; i++)
+		if (!READ_ONCE(stripe->lock) && !__sync_val_compare_and_swap(&stripe->lock, 0, 1))
+			break;
+	if (i == LOCK_TRIES)
+		return OPEN_RACED;
+	place = xlvs_flow_seek(k);
+	/* One that is idle for too long must be gone first: there are never two of the same ends. */
+	if (place == NO_PLACE || (place & PLACE_IDLE && xlvs_flow_end(k, place, 0)))
+		opened = xlvs_flow_enter(k);
+	__sync_lock_test_and_set(&stripe->lock, 0);
+	return opened;
+}
+
+#endif
