@@ -45,6 +45,7 @@ _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "xlvs is built for lit
 HELPER(void *, map_lookup_elem, void *map, const void *key);
 HELPER(long, map_update_elem, void *map, const void *key, const void *value, __u64 flags);
 HELPER(long, map_delete_elem, void *map, const void *key);
+HELPER(long, map_push_elem, void *map, const void *value, __u64 flags);
 HELPER(__u64, ktime_get_coarse_ns, void);
 HELPER(__u64, jiffies64, void);
 HELPER(__u32, get_prandom_u32, void);

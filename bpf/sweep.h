@@ -127,17 +127,27 @@ static int sweep_tick(void *map, __u32 *key, struct xlvs_sweeper *s)
 	return 0;
 }
 
-/* Note what the two clocks say, and arm the timer, or hand a running one to this program's version. */
+/* Note what the two clocks say: user space knows one of them, flows are marked with the other. */
+static __always_inline int sweep_clock(void)
+{
+	__u32 zero = 0;
+	struct xlvs_sweep *at = bpf_map_lookup_elem(&sweep, &zero);
+
+	if (!at)
+		return -1;
+	at->jiffies = bpf_jiffies64();
+	at->ns = bpf_ktime_get_coarse_ns();
+	return 0;
+}
+
+/* Arm the timer, or hand a running one to this program's version. */
 static __always_inline int sweep_arm(void)
 {
 	__u32 zero = 0;
 	struct xlvs_sweeper *s = bpf_map_lookup_elem(&sweeper, &zero);
-	struct xlvs_sweep *at = bpf_map_lookup_elem(&sweep, &zero);
 
-	if (!s || !at)
+	if (!s || sweep_clock())
 		return -1;
-	at->jiffies = bpf_jiffies64();
-	at->ns = bpf_ktime_get_coarse_ns();
 	bpf_timer_init(&s->timer, &sweeper, CLOCK_MONOTONIC);	/* -EBUSY: it is armed already */
 	if (bpf_timer_set_callback(&s->timer, sweep_tick))
 		return -2;

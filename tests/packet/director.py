@@ -82,6 +82,7 @@ class Director:
         self._maps = loaded.maps
         self._programs = loaded.programs
         self._kernel = Kernel(loaded.maps)
+        assert self._programs["xlvs_clock"].test_run(bytes(64)).retval == 0
         self.reset()
 
     @classmethod
