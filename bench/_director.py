@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ctypes
 import ipaddress
+import mmap
 import os
 import socket
 import struct
@@ -20,8 +21,10 @@ from typing import Any
 
 import numpy as np
 
+from xlvs.daemon.kernel import Kernel
 from xlvs.dataplane import Loader, Map, hint_bits
 from xlvs.dataplane import _abi as abi
+from xlvs.dataplane.flows import table_sizes
 from xlvs.model import Address
 
 CLONE_NEWNET = 0x40000000  # include/uapi/linux/sched.h
@@ -133,13 +136,13 @@ class Director:
 
     def __init__(self, objects: Sequence[Path], case: Case, flows: int, batch: int) -> None:
         self.case, self.flows, self.batch = case, flows, batch
-        room = max(abi.MAX_FLOWS, 2 * flows)
-        loader = Loader(objects, sizes={"flows": room, "flow_index": 2 * room, "flow_free": room})
+        room = max(flows + batch, 1 << 12)
+        loader = Loader(objects, sizes=table_sizes(room))
         names = {case.wrapper, case.plain.wrapper, case.opener.wrapper, case.program, f"{case.hook}_nothing"}
         names |= {f"xdp_{word}" for word in ("hash", "fib4", "fib6")} if case.hook == "xdp" else set()
         loaded = loader.load(programs=names)
         self._maps, self._programs, self._close = loaded.maps, loaded.programs, loaded.close
-        self._configure(room)
+        self._configure()
         if case.kind != "pass":
             # In order: visited in another order later, they are no stroll for a prefetcher.
             self._run(case.opener, SYN, 0, flows, flows, shuffled=False, opens=True)
@@ -167,13 +170,12 @@ class Director:
         """
         return self._run(self.case.plain, ACK, 0, self.flows, repeat, program=f"{self.case.hook}_{program}")
 
-    def _configure(self, room: int) -> None:
+    def _configure(self) -> None:
         """Write a service and its servers as the daemon would."""
         maps, family = self._maps, FAMILIES[self.case.family]
         virt, method = _packed(family.virt), abi.Fwd[self.case.method.upper()]
-        idle = [row.idle_s * 10**9 for row in abi.FlowState] + [0] * (16 - len(abi.FlowState))
         _put(maps["sample"], np.zeros((), maps["sample"].key_dtype))
-        _put(maps["config"], 0, idle_ns=idle, max_flows=room, abi=abi.ABI)
+        Kernel(maps).configure({"tcp": 3600, "tcpfin": 3600, "udp": 3600}, 0, 1000)
         for name, mac in (("front", FRONT_MAC), ("back", BACK_MAC)):
             index = socket.if_nametoindex(name)
             own = {"ifindex": index, "flags": abi.IF_XMIT, "mac": list(bytes.fromhex(mac))}
@@ -256,21 +258,20 @@ class Director:
 
     def _forget(self) -> None:
         """Take what `new` opened out of the table again."""
-        maps = self._maps
-        table = maps["flow_table"].get(0).copy()
-        gone = maps["flows"].read(self.flows, int(table["next"]) - self.flows)
-        for flow in gone:
-            key = flow["key"].copy()
-            maps["flow_index"].delete(key)
-            if self.case.method == "nat":
-                server = _packed(FAMILIES[self.case.family].server, int(flow["server"]))
-                key["dir"], key["other"], key["oport"] = abi.DIR_REPLY, server, PORT
-                maps["flow_index"].delete(key)
-        maps["flows"].write(self.flows, np.zeros_like(gone))
-        table["next"] = table["live"] = self.flows
-        maps["flow_table"].put(0, table)
+        maps, first = self._maps, _last_word(FAMILIES[self.case.family].client) + self.flows
         loads = maps["loads"].read(0, SERVERS).copy()
-        loads["active"] -= np.bincount(gone["server"], minlength=SERVERS).astype(np.int32)
+        name = f"flows{self.case.family}"
+        with mmap.mmap(maps[name].fd, maps[name].max_entries * maps[name].value_dtype.itemsize) as memory:
+            slots = np.frombuffer(memory, abi.FLOW if self.case.family == 4 else abi.FLOW6)
+            low = slots if self.case.family == 4 else slots["low"]
+            mine = np.flatnonzero((low["client"].byteswap() >= first) & (low["life"] & abi.FLOW_FREE != 0))
+            loads["active"] -= np.bincount(low["life"][mine] >> abi.FLOW_SERVER_SHIFT, minlength=SERVERS).astype("i4")
+            low["life"][mine] = 0
+            del slots, low
+        keys, values = maps["flow_spill"].items()
+        mine = values["low"]["client"].byteswap() >= first
+        loads["active"] -= np.bincount(values["low"]["life"][mine] >> abi.FLOW_SERVER_SHIFT, minlength=SERVERS).astype("i4")
+        maps["flow_spill"].delete_many(keys[mine])
         maps["loads"].write(0, loads)
 
 

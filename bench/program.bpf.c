@@ -184,17 +184,22 @@ SEC("xdp") int xdp_nothing(struct xdp_md *ctx)
 	return ctx ? XDP_PASS : XDP_ABORTED;
 }
 
+/* As wide as an address pair with ports. */
+struct sample_key {
+	__u32	w[10];
+};
+
 /* The kernel's own share, which no program can do without: one lookup in a hash, one in the routing table. */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(max_entries, 1024);
-	__type(key, struct xlvs_flow_key);
+	__type(key, struct sample_key);
 	__type(value, __u32);
 } sample SEC(".maps");
 
 SEC("xdp") int xdp_hash(struct xdp_md *ctx)
 {
-	struct xlvs_flow_key k = {};
+	struct sample_key k = {};
 
 	return ctx && bpf_map_lookup_elem(&sample, &k) ? XDP_PASS : XDP_ABORTED;
 }

@@ -113,6 +113,16 @@ class Director:
             self._maps[name].clear()
         self._zero("loads", "flows4", "flows6", "flow_stripes", "hops", "flow_head")
 
+    def crowd(self) -> None:
+        """Leave no room for a flow: both tables have two buckets, full of flows in use by nobody, and no spill."""
+        self.configure(buckets=2, spill=0)
+        now = self._kernel.flows.now() & 0xFFFFFFFF
+        for name, field in (("flows4", None), ("flows6", "low")):
+            buckets = np.zeros(2, self._maps[name].value_dtype)
+            low = buckets["flow"][field] if field else buckets["flow"]
+            low["life"], low["seen"] = abi.FlowState.ESTABLISHED ^ abi.FLOW_FREE, now
+            self._maps[name].write(0, buckets)
+
     def _zero(self, *names: str) -> None:
         for name in names:
             self._maps[name].write(0, np.zeros(self._maps[name].max_entries, self._maps[name].value_dtype))

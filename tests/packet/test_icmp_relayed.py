@@ -249,8 +249,8 @@ def test_errors_are_counted_but_keep_no_flow_alive(director: Director, family: i
         error("unreachable", net.server(family, 1), way.src, tcp(to_real(family), "A").ip, link=from_server(1))
     )
     after = director.flows()[0]
-    assert (after.seen_ns, after.state) == (before.seen_ns, before.state)
-    assert after.packets == (2, 1)
+    assert (after.idle >= before.idle, after.state) == (True, before.state)
+    assert after.bytes[0] > before.bytes[0] and after.bytes[1] > before.bytes[1]
     assert director.stats(real(family))[1:3] == (2, 1)
 
 

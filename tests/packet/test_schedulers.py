@@ -108,7 +108,7 @@ def test_a_flow_that_finds_no_room_gets_the_stateless_choice(roomy: Director, fa
     trial = Trial(roomy, "rr", frozenset(), family, hook)
     for _ in range(4):
         trial.edit()
-    roomy.configure(max_flows=0)
+    roomy.crowd()
     numbers = trial.farm.numbers()
     slots = [(numbers[s.address], s.weight) for s in reversed(trial.servers)]
     for _ in range(50):
