@@ -175,6 +175,7 @@ class Director:
         maps, family = self._maps, FAMILIES[self.case.family]
         virt, method = _packed(family.virt), abi.Fwd[self.case.method.upper()]
         _put(maps["sample"], np.zeros((), maps["sample"].key_dtype))
+        Kernel(maps).begin_table()
         Kernel(maps).configure({"tcp": 3600, "tcpfin": 3600, "udp": 3600}, 0, 1000)
         for name, mac in (("front", FRONT_MAC), ("back", BACK_MAC)):
             index = socket.if_nametoindex(name)

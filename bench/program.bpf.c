@@ -16,8 +16,6 @@
 #include "abi.h"
 #include "helpers.h"
 
-static long (* const bpf_tail_call)(void *ctx, void *map, __u32 index) = (void *)(long)BPF_FUNC_tail_call;
-
 /* Written by program.py; addresses and ports in network order, numbers in host order. */
 struct bench {
 	__u64	sent;		/* packets so far */

@@ -23,6 +23,7 @@
 #define XLVS_MAX_SPILL		8192	/* flows that found no slot */
 #define XLVS_MAX_ALIASES	65536
 #define XLVS_MAX_WIDE		65536
+#define XLVS_MAX_IMPORTS	4096
 #define XLVS_MAX_HOPS		4096	/* a flow has 12 bits for each of its two */
 #define XLVS_MAX_ADDRS		262144
 #define XLVS_HINTS		1024	/* words of 16 hints: in all, as many as 32 - XLVS_HINT_SHIFT bits can tell apart */
@@ -278,6 +279,24 @@ struct xlvs_head {
 	__u32	zero;		/* always; see BLUR in buckets.h */
 };
 
+/* A flow of another table, to be taken over. */
+struct xlvs_import {
+	struct xlvs_addr client;
+	struct xlvs_addr virt;
+	__u32	ports;		/* the client's in the low half, as they lie in its packets */
+	__u32	server;
+	__u64	in_bytes;
+	__u64	out_bytes;
+	__u32	seen;		/* jiffies */
+	__u8	proto;		/* 0: no more flows */
+	__u8	v6;
+	__u8	state;
+	__u8	fwd;
+	__u8	local;
+	__u8	failed;		/* there was no room for it */
+	__u8	pad[6];
+};
+
 /* Where the sweep goes on, and the kernel's two clocks at one moment. */
 struct xlvs_sweep {
 	__u32	stripe;
@@ -317,6 +336,10 @@ struct xlvs_interface {
 	__u8	mac[6];
 };
 
+/* While flows of another table are taken over, the program that works on it gets ... */
+#define XLVS_HANDOVER_ALL	1	/* every packet whose flow is not here */
+#define XLVS_HANDOVER_KNOWN	2	/* those that cannot open a flow */
+
 struct xlvs_config {
 	__u32	idle[XLVS_STATE_CODES];	/* idle timeout in jiffies per enum xlvs_state */
 	__u32	lo;			/* ifindex of the loopback, for replies to local clients; 0: no local clients */
@@ -324,6 +347,8 @@ struct xlvs_config {
 	__u32	hop_epoch;	/* user space counts it up when routes, addresses or interfaces change */
 	__u32	abi;		/* XLVS_ABI */
 	__u32	hz;		/* jiffies per second */
+	__u32	handover;	/* XLVS_HANDOVER_* */
+	__u32	handover_to;	/* which table takes over: the lower half of its seed[0] */
 	__u32	moment_shift;	/* 2 to the power of this many jiffies are a moment, a bit less than half a second */
 };
 

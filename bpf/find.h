@@ -128,7 +128,7 @@ static __noinline int open_chosen(struct walk *w)
 }
 
 /* A new flow's server, or whatever else becomes of a packet without one. */
-static __always_inline int begin(struct walk *w)
+static __always_inline int begin_flow(struct walk *w)
 {
 	struct xlvs_server *s;
 	int choice = choose(w);
@@ -250,8 +250,8 @@ static __noinline int forward_find(struct walk *w)
 }
 
 /*
- * Whose packet is it?  *to* and *from* are hints: what they say in vain, the lookups find out.  On the way to a
- * virtual address the source's is not needed before now.
+ * Whose flow is the packet of, if any?  *to* and *from* are hints: what they say in vain, the lookups find out.
+ * On the way to a virtual address the source's is not needed before now.
  */
 static __always_inline enum way find(struct walk *w, __u32 to, __u32 from, int local)
 {
@@ -267,11 +267,13 @@ static __always_inline enum way find(struct walk *w, __u32 to, __u32 from, int l
 	w->found.flow = NULL;
 	/* The client of a reply may be the director itself, by its virtual or its own address. */
 	from &= to & (XLVS_ADDR_VIP | XLVS_ADDR_DIRECTOR) ? XLVS_ADDR_SERVER | XLVS_ADDR_VIP : XLVS_ADDR_SERVER;
-	if (from && !local && reply_find(w))
-		return TO_CLIENT;
-	if (!(to & XLVS_ADDR_VIP))
-		return NO_WAY;
-	switch (begin(w)) {
+	return from && !local && reply_find(w) ? TO_CLIENT : NO_WAY;
+}
+
+/* No flow: may the packet begin one? */
+static __always_inline enum way begin(struct walk *w)
+{
+	switch (begin_flow(w)) {
 	case CHOSEN:
 		return TO_SERVER;
 	case NO_SERVER:

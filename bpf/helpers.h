@@ -46,6 +46,7 @@ HELPER(void *, map_lookup_elem, void *map, const void *key);
 HELPER(long, map_update_elem, void *map, const void *key, const void *value, __u64 flags);
 HELPER(long, map_delete_elem, void *map, const void *key);
 HELPER(long, map_push_elem, void *map, const void *value, __u64 flags);
+HELPER(long, tail_call, void *ctx, void *map, __u32 index);
 HELPER(__u64, ktime_get_coarse_ns, void);
 HELPER(__u64, jiffies64, void);
 HELPER(__u32, get_prandom_u32, void);

@@ -10,6 +10,7 @@
  *
  *   user	carried over field by field; new fields are 0 (dataplane/migrate.py knows the exceptions)
  *   kernel	refused: programs go on writing it while the new ones are loaded
+ *   table	made anew, all of them, if any has another version or size; the flows are taken over (import.h)
  *   counts	made anew; if there are only more rows, with the counts so far
  *   cache	made anew, also if its size has changed: all of it comes back by itself
  */
@@ -57,7 +58,7 @@ struct {
 
 /* K. Flows per server, by server number. */
 struct {
-	__uint(schema_kernel, 1);
+	__uint(schema_table, 2);
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(max_entries, XLVS_MAX_SERVERS);
 	__type(key, __u32);
@@ -108,7 +109,7 @@ struct {
 
 /* K. The flow table: buckets of IPv4 flows; user space maps it to read. */
 struct {
-	__uint(schema_kernel, 1);
+	__uint(schema_table, 1);
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(map_flags, BPF_F_MMAPABLE);	/* also puts a bucket at the beginning of a cache line */
 	__uint(max_entries, XLVS_MAX_FLOWS / 2);
@@ -117,7 +118,7 @@ struct {
 } flows4 SEC(".maps");
 
 struct {
-	__uint(schema_kernel, 1);
+	__uint(schema_table, 1);
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(map_flags, BPF_F_MMAPABLE);
 	__uint(max_entries, XLVS_MAX_FLOWS / 2);
@@ -127,7 +128,7 @@ struct {
 
 /* K. One for each 1 << XLVS_STRIPE_SHIFT buckets, of IPv4 first. */
 struct {
-	__uint(schema_kernel, 1);
+	__uint(schema_table, 1);
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(map_flags, BPF_F_MMAPABLE);
 	__uint(max_entries, XLVS_MAX_FLOWS >> XLVS_STRIPE_SHIFT);
@@ -137,7 +138,7 @@ struct {
 
 /* K. Flows that found no room in their two buckets.  Full: a flow in which no connection is in use goes, or the choice is stateless. */
 struct {
-	__uint(schema_kernel, 1);
+	__uint(schema_table, 1);
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(max_entries, XLVS_MAX_SPILL);
 	__type(key, struct xlvs_spill_key);
@@ -146,7 +147,7 @@ struct {
 
 /* K. Bytes of flows that had more than 2^30.  Full: their counts stay there. */
 struct {
-	__uint(schema_kernel, 1);
+	__uint(schema_table, 1);
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(map_flags, BPF_F_NO_PREALLOC);
 	__uint(max_entries, XLVS_MAX_WIDE);
@@ -156,7 +157,7 @@ struct {
 
 /* K. Local clients of route and ipip by how replies address them.  Full: a new flow is treated as if the table were. */
 struct {
-	__uint(schema_kernel, 1);
+	__uint(schema_table, 1);
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(map_flags, BPF_F_NO_PREALLOC);
 	__uint(max_entries, XLVS_MAX_ALIASES);
@@ -166,7 +167,7 @@ struct {
 
 /* K; U once, before any flow. */
 struct {
-	__uint(schema_kernel, 1);
+	__uint(schema_table, 1);
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(max_entries, 1);
 	__type(key, __u32);
@@ -230,6 +231,32 @@ struct {
 	__type(key, __u32);
 	__type(value, struct xlvs_sweeper);
 } sweeper SEC(".maps");
+
+/* U. Flows to be taken over from another table. */
+struct {
+	__uint(schema_cache, 1);
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, XLVS_MAX_IMPORTS);
+	__type(key, __u32);
+	__type(value, struct xlvs_import);
+} imports SEC(".maps");
+
+/* U. The programs that work on the table before, while its flows are taken over; by hook. */
+struct {
+	__uint(schema_cache, 1);
+	__uint(type, BPF_MAP_TYPE_PROG_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, __u32);
+} previous_xdp SEC(".maps");
+
+struct {
+	__uint(schema_cache, 1);
+	__uint(type, BPF_MAP_TYPE_PROG_ARRAY);
+	__uint(max_entries, 2);		/* ingress, egress of the loopback */
+	__type(key, __u32);
+	__type(value, __u32);
+} previous_tc SEC(".maps");
 
 /* K. How far the sweep is. */
 struct {

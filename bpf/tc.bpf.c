@@ -6,6 +6,7 @@
  */
 #include "walk.h"
 #include "decap.h"
+#include "import.h"
 #include "sweep.h"
 
 SEC("tc") int xlvs_in(struct __sk_buff *ctx)
@@ -28,6 +29,12 @@ SEC("tc") int xlvs_decap(struct __sk_buff *ctx)
 SEC("tc") int xlvs_sweep(struct __sk_buff *ctx)
 {
 	return ctx ? sweep_arm() : 0;
+}
+
+/* Take over what `imports` holds. */
+SEC("tc") int xlvs_import(struct __sk_buff *ctx)
+{
+	return ctx ? import_all() : 0;
 }
 
 /* Note what the kernel's two clocks say, and nothing else. */

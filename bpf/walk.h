@@ -190,6 +190,23 @@ static __always_inline int to_client(ctx_t *ctx, struct walk *w, struct xlvs_ser
 	return hop_leave(ctx, &w->hop);
 }
 
+/* While flows of another table are taken over: the packet goes to the program that knows the rest of them. */
+static __always_inline void hand_over(ctx_t *ctx, const struct pkt *p, int local)
+{
+	struct xlvs_config *c = the_config();
+	struct xlvs_head *h = the_head();
+
+	/* The program before, if it is of this build, comes by here as well. */
+	if (!c || !h || likely(!c->handover) || c->handover_to != (__u32)h->seed[0] || (c->handover == XLVS_HANDOVER_KNOWN && p->proto == IPPROTO_TCP && tcp_opens(p->tcp)))
+		return;
+#ifdef XLVS_XDP
+	(void)local;
+	bpf_tail_call(ctx, &previous_xdp, 0);
+#else
+	bpf_tail_call(ctx, &previous_tc, local);
+#endif
+}
+
 #ifndef XLVS_XDP
 /* What only TC looks at.  True: the packet ends here, with *verdict*. */
 static __always_inline int is_special(ctx_t *ctx, struct walk *w, int local, int *verdict)
@@ -201,6 +218,8 @@ static __always_inline int is_special(ctx_t *ctx, struct walk *w, int local, int
 		/* The client may be the director itself, by its virtual address. */
 		if (*verdict == PASS && !local && quoted_find(ctx, w, 0))
 			*verdict = relay_to_client(ctx, w);
+		if (*verdict == PASS)
+			hand_over(ctx, &w->p, local);
 		return 1;
 	}
 	if (w->p.proto != IPPROTO_TCP && w->p.proto != IPPROTO_UDP)
@@ -237,6 +256,11 @@ static __always_inline int walk(ctx_t *ctx, int local)
 		return PASS;
 	w.now = bpf_jiffies64();
 	way = find(&w, to, from, local);
+	if (unlikely(way == NO_WAY)) {
+		hand_over(ctx, &w.p, local);
+		if (to & XLVS_ADDR_VIP)
+			way = begin(&w);
+	}
 	if (way == AGAIN)
 		return drop(XLVS_DROP_busy);
 	if (way == REFUSED)

@@ -14,7 +14,7 @@ import os
 import socket
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
@@ -48,6 +48,8 @@ class Lab:
     scheduler: str = "rr"
     started: bool = True
     """Whether the daemon runs and has its services from the beginning."""
+    options: Sequence[str] = ()
+    """More options of the daemon."""
     topology: Topology = field(init=False)
     director: Director = field(init=False)
     real: list[servers.RealServer] = field(default_factory=list)
@@ -57,7 +59,11 @@ class Lab:
         name = f"{os.getpid()}-{next(NUMBERS)}"
         self.topology = Topology(f"xlvs-t{name}", self.forward)
         self.director = Director(
-            self.topology.director, f"test-{name}", self.directory / "daemon.log", f"eth0={self.hook}"
+            self.topology.director,
+            f"test-{name}",
+            self.directory / "daemon.log",
+            f"eth0={self.hook}",
+            self.options,
         )
 
     def __enter__(self) -> Lab:

@@ -135,6 +135,7 @@ class Director:
 
         *buckets* of each family (default: all there are) hold four flows each, *spill* is how many find room elsewhere.
         """
+        self._kernel.begin_table()
         self._kernel.configure({"tcp": 900, "tcpfin": 120, "udp": 300}, net.LO, icmp_per_second)
         record = self._maps["config"].get(0)
         for name, seconds in (idle_s or {}).items():

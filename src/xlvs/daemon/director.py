@@ -23,6 +23,7 @@ from xlvs.config import differences
 from xlvs.daemon import api, configuration
 from xlvs.daemon.attach import Attachments
 from xlvs.daemon.engine import Engine
+from xlvs.daemon.handover import Handover
 from xlvs.daemon.host import advice, sysctls, systemd
 from xlvs.daemon.host.interfaces import Wish
 from xlvs.daemon.host.netlink import Monitor, Netlink
@@ -91,6 +92,10 @@ class Daemon:
             loop.add_signal_handler(number, self._stopping.set)
         loop.add_signal_handler(signal.SIGHUP, lambda: _guarded(self.reload))
         adopted = bool(self._loaded.adopted)
+        self._loaded.programs["xlvs_clock"].test_run(bytes(64))
+        self._kernel.begin_table()
+        handover = Handover(self._loaded, self._kernel)
+        handover.begin()
         self._kernel.renew_hints()
         self.engine.start(adopted=adopted)
         self._begin_with_file()
@@ -103,6 +108,7 @@ class Daemon:
         self._loaded.programs["xlvs_sweep"].test_run(bytes(64))
         self._attachments.wish = self._wish()
         self._attachments.start()
+        handover.finish()
         self._loaded.finish()
         self.changed()
         await self._server.start()

@@ -25,6 +25,16 @@ Array = npt.NDArray[Any]
 _CLOCK_MONOTONIC_COARSE = 6  # include/uapi/linux/time.h
 
 
+_TIMEOUTS = {
+    "tcp": abi.FlowState.ESTABLISHED.idle_s,
+    "tcpfin": abi.FlowState.FIN_WAIT.idle_s,
+    "udp": abi.FlowState.UDP.idle_s,
+}
+
+_PREVIOUS = {"xlvs_xdp": ("previous_xdp", 0), "xlvs_in": ("previous_tc", 0), "xlvs_lo": ("previous_tc", 1)}
+"""Where the program before finds its place, by its name."""
+
+
 class Kernel:
     """The pinned maps of one instance, by name as in ``bpf/maps.h``."""
 
@@ -149,10 +159,11 @@ class Kernel:
         record["hz"], record["moment_shift"] = hz, (hz // 2).bit_length() - 1
         record["lo"], record["icmp_per_second"], record["abi"] = lo, icmp_per_second, abi.ABI
         self._maps["config"].put(0, record)
-        self._begin_table()
 
-    def _begin_table(self) -> None:
+    def begin_table(self) -> None:
         """Give a new flow table its sizes, and the seed that nobody outside knows."""
+        if not self._maps["config"].get(0)["hz"]:
+            self.configure(_TIMEOUTS, 0, 0)
         head = self._maps["flow_head"].get(0)
         if not head["buckets"][0]:
             self._maps["flow_head"].put(0, new_head(self._maps))
@@ -182,6 +193,19 @@ class Kernel:
 
     def _slot_holder(self, ifindex: int) -> int:
         return int(self._maps["interfaces"].get(ifindex % abi.MAX_INTERFACES)["ifindex"])
+
+    def hand_over(self, mode: int, programs: Mapping[str, int]) -> None:
+        """Say which packets go to the *programs* before (descriptors by name): none, or ``XLVS_HANDOVER_*``."""
+        for name, (table, index) in _PREVIOUS.items():
+            if name in programs:
+                self._maps[table].put(index, programs[name])
+        record = self._maps["config"].get(0)
+        record["handover"] = mode
+        record["handover_to"] = self._maps["flow_head"].get(0)["seed"][0] & np.uint64(0xFFFFFFFF)
+        self._maps["config"].put(0, record)
+        if not mode:
+            for table, index in _PREVIOUS.values():
+                self._maps[table].delete(index)
 
     @property
     def flows(self) -> FlowTable:

@@ -56,6 +56,7 @@ MAX_FLOWS = 262144
 MAX_SPILL = 8192
 MAX_ALIASES = 65536
 MAX_WIDE = 65536
+MAX_IMPORTS = 4096
 MAX_HOPS = 4096
 MAX_ADDRS = 262144
 HINTS = 1024
@@ -99,6 +100,8 @@ ADDR_SERVER = 2
 ADDR_DIRECTOR = 4
 IF_XMIT = 1
 IF_HEAL = 2
+HANDOVER_ALL = 1
+HANDOVER_KNOWN = 2
 QUOTE_V4 = 548
 QUOTE_V6 = 1232
 
@@ -276,7 +279,7 @@ ALIAS_KEY: np.dtype[Any] = np.dtype(
 )
 HEAD: np.dtype[Any] = np.dtype(
     {
-        "names": ["seed", "overflow_until", "buckets", "stripes", "spill", "pad"],
+        "names": ["seed", "overflow_until", "buckets", "stripes", "spill", "zero"],
         "formats": [("<u8", (2,)), "<u8", ("<u4", (2,)), ("<u4", (2,)), "<u4", "<u4"],
         "offsets": [0, 16, 24, 32, 40, 44],
         "itemsize": 48,
@@ -302,6 +305,44 @@ FRAG: np.dtype[Any] = np.dtype(
     {"names": ["sport", "dport"], "formats": [">u2", ">u2"], "offsets": [0, 2], "itemsize": 4}
 )
 SWEEPER: np.dtype[Any] = np.dtype({"names": ["timer"], "formats": ["|V16"], "offsets": [0], "itemsize": 16})
+IMPORT: np.dtype[Any] = np.dtype(
+    {
+        "names": [
+            "client",
+            "virt",
+            "ports",
+            "server",
+            "in_bytes",
+            "out_bytes",
+            "seen",
+            "proto",
+            "v6",
+            "state",
+            "fwd",
+            "local",
+            "failed",
+            "pad",
+        ],
+        "formats": [
+            ADDR,
+            ADDR,
+            "<u4",
+            "<u4",
+            "<u8",
+            "<u8",
+            "<u4",
+            "|u1",
+            "|u1",
+            "|u1",
+            "|u1",
+            "|u1",
+            "|u1",
+            ("|u1", (6,)),
+        ],
+        "offsets": [0, 16, 32, 36, 40, 48, 56, 60, 61, 62, 63, 64, 65, 66],
+        "itemsize": 72,
+    }
+)
 SWEEP: np.dtype[Any] = np.dtype(
     {
         "names": ["stripe", "pad", "jiffies", "ns", "rounds"],
@@ -328,9 +369,9 @@ INTERFACE: np.dtype[Any] = np.dtype(
 )
 CONFIG: np.dtype[Any] = np.dtype(
     {
-        "names": ["idle", "lo", "icmp_per_second", "hop_epoch", "abi", "hz", "moment_shift"],
-        "formats": [("<u4", (64,)), "<u4", "<u4", "<u4", "<u4", "<u4", "<u4"],
-        "offsets": [0, 256, 260, 264, 268, 272, 276],
-        "itemsize": 280,
+        "names": ["idle", "lo", "icmp_per_second", "hop_epoch", "abi", "hz", "handover", "handover_to", "moment_shift"],
+        "formats": [("<u4", (64,)), "<u4", "<u4", "<u4", "<u4", "<u4", "<u4", "<u4", "<u4"],
+        "offsets": [0, 256, 260, 264, 268, 272, 276, 280, 284],
+        "itemsize": 288,
     }
 )

@@ -80,6 +80,7 @@ class Upgrade(enum.StrEnum):
     KERNEL = "kernel"
     COUNTS = "counts"
     CACHE = "cache"
+    TABLE = "table"
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from __future__ import annotations
 import contextlib
 import os
 import resource
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -23,7 +23,7 @@ import numpy as np
 
 from xlvs.dataplane import migrate, syscalls
 from xlvs.dataplane.assemble import Assembler
-from xlvs.dataplane.btf import OPAQUE, MapDef
+from xlvs.dataplane.btf import OPAQUE, MapDef, Upgrade
 from xlvs.dataplane.elf import Object
 from xlvs.dataplane.maps import Map, PerCpuMap, TableMap
 from xlvs.dataplane.migrate import Fate
@@ -82,6 +82,7 @@ class Loaded:
     """What is in the kernel now.
 
     *adopted* names the maps that have the content of pinned ones, *carried* those of them that are new for it.
+    *left* are the maps of flow tables before this one, by name, whose flows nobody has taken over yet.
     """
 
     maps: dict[str, Any]
@@ -89,6 +90,9 @@ class Loaded:
     adopted: frozenset[str] = frozenset()
     carried: frozenset[str] = frozenset()
     pins: Pins | None = None
+    left: Sequence[Mapping[str, Map]] = ()
+    previous: Mapping[str, int] = field(default_factory=dict)
+    """Descriptors of the programs that are pinned, by name, when there is a table *left*."""
 
     def commit(self) -> None:
         """Make the maps and programs the pinned ones, all at once; before, an older xlvs can still take over."""
@@ -102,7 +106,8 @@ class Loaded:
 
     def close(self) -> None:
         """Close all descriptors; what is pinned or attached lives on."""
-        syscalls.close([m.fd for m in self.maps.values()] + [p.fd for p in self.programs.values()])
+        maps = [*self.maps.values(), *(m for table in self.left for m in table.values())]
+        syscalls.close([m.fd for m in maps] + [p.fd for p in self.programs.values()] + list(self.previous.values()))
 
 
 class Loader:
@@ -141,6 +146,7 @@ class Loader:
         """
         _lift_memory_limit()
         found = _Found(Pinned(directory) if directory else None)
+        found.judge_table(self._wanted_table())
         loaded: dict[str, Program] = {}
         specs: list[ProgSpec] = []
         open_fds: list[int] = []
@@ -152,9 +158,10 @@ class Loader:
                 data = self._load_data(obj, open_fds)
                 specs += self._specs(obj, btf_fd, found.maps, data, programs)
             found.carry()
+            found.keep_table(Pinned(directory, "maps-new") if directory else None)
             loaded = _verify(specs)
         except BaseException:
-            Loaded(found.maps, loaded).close()
+            Loaded(found.maps, loaded, left=found.left).close()
             raise
         finally:
             syscalls.close([*open_fds, *found.old.values()])
@@ -163,6 +170,14 @@ class Loader:
             made.commit()
             made.finish()
         return made
+
+    def _wanted_table(self) -> Iterator[tuple[MapDef, bool]]:
+        """Yield the maps of the flow table, and whether the caller chose their size."""
+        for obj in self._objects:
+            for name, wanted in obj.btf.maps().items():
+                if wanted.upgrade is Upgrade.TABLE:
+                    size = self._sizes.get(name, wanted.max_entries)
+                    yield replace(wanted, max_entries=size), name in self._sizes
 
     def _load_maps(self, obj: Object, btf_fd: int, found: _Found) -> None:
         for name, wanted in obj.btf.maps().items():
@@ -235,6 +250,20 @@ class _Found:
     fates: dict[str, Fate] = field(default_factory=dict)
     old: dict[str, int] = field(default_factory=dict)
     """Descriptors of pinned maps that are not adopted as they are."""
+    renews_table: bool = False
+    left: list[dict[str, Map]] = field(default_factory=list)
+
+    def judge_table(self, wanted: Iterable[tuple[MapDef, bool]]) -> None:
+        """Find out whether the maps of the flow table are adopted: all of them, or none."""
+        for one, asked in wanted:
+            if self.pinned is None or one.name not in self.pinned.versions:
+                continue
+            fd = self.pinned.open(one.name)
+            try:
+                fate = migrate.fate(one, self.pinned.versions[one.name], fd, exact=asked)
+            finally:
+                os.close(fd)
+            self.renews_table |= fate is Fate.RENEW
 
     def fate(self, wanted: MapDef, *, exact: bool) -> Fate | None:
         """Return what becomes of the pinned map of this name, None if there is none."""
@@ -244,8 +273,22 @@ class _Found:
             return None
         fd = self.old[wanted.name] = self.pinned.open(wanted.name)
         fate = migrate.fate(wanted, self.pinned.versions[wanted.name], fd, exact=exact)
+        if wanted.upgrade is Upgrade.TABLE and self.renews_table:
+            fate = Fate.RENEW
         self.fates[wanted.name] = fate
         return fate
+
+    def keep_table(self, aside: Pinned | None) -> None:
+        """Keep hold of flow tables that are not adopted: the pinned one, and one that an earlier start left *aside*."""
+        for pinned in (aside, self.pinned):
+            if pinned is None:
+                continue
+            fresh = {name: one for name, one in self.wanted.items() if one.upgrade is Upgrade.TABLE}
+            if pinned is self.pinned and self._with(Fate.ADOPT) >= fresh.keys():
+                continue
+            names = pinned.versions.keys() & (fresh.keys() | migrate.TABLE_BEFORE)
+            if table := {name: migrate.open_map(name, pinned.open(name)) for name in sorted(names)}:
+                self.left.append(table)
 
     def carry(self) -> None:
         """Fill new maps with what the old ones hold."""
@@ -264,10 +307,16 @@ class _Found:
             same = self.pinned.complete and adopted == versions.keys() == self.pinned.versions.keys()
             fds = {name: m.fd for name, m in self.maps.items()}
             pins = Pins(directory, fds, {name: p.fd for name, p in programs.items()}, versions, changed=not same)
-        return Loaded(self.maps, programs, self._with(Fate.ADOPT) | carried, carried, pins)
+        previous = _pinned_programs(directory) if directory is not None and self.left else {}
+        return Loaded(self.maps, programs, self._with(Fate.ADOPT) | carried, carried, pins, self.left, previous)
 
     def _with(self, fate: Fate) -> frozenset[str]:
         return frozenset(name for name, found in self.fates.items() if found is fate)
+
+
+def _pinned_programs(directory: Path) -> dict[str, int]:
+    folder = directory / "progs"
+    return {pin.name: syscalls.obj_get(pin) for pin in folder.iterdir()} if folder.is_dir() else {}
 
 
 def _verify(specs: Sequence[ProgSpec]) -> dict[str, Program]:

@@ -42,12 +42,17 @@ def fate(wanted: MapDef, version: int, fd: int, *, exact: bool) -> Fate:
 
     *exact*: its size must be the one that is wanted.
     """
-    differences = _differences(wanted, fd, exact=exact)
+    differences = [] if wanted.upgrade is Upgrade.TABLE else _differences(wanted, fd, exact=exact)
     if version > wanted.schema:
         raise HostError(
             f"the pinned map {wanted.name} was made by a newer xlvs (layout {version}, this one knows "
             f"{wanted.schema}): {_BACK}"
         )
+    if wanted.upgrade is Upgrade.TABLE:
+        if version == wanted.schema and (found := _differences(wanted, fd, exact=False)):
+            raise HostError(f"the pinned map {wanted.name} has {found[0]}: {PURGE}")
+        same = version == wanted.schema and (not exact or syscalls.map_info(fd).max_entries == wanted.max_entries)
+        return Fate.ADOPT if same else Fate.RENEW
     if wanted.upgrade is Upgrade.CACHE:
         same = version == wanted.schema and not _differences(wanted, fd, exact=True)
         return Fate.ADOPT if same else Fate.RENEW
@@ -71,6 +76,8 @@ def size(wanted: MapDef, fd: int, *, asked: bool) -> int:
     have = syscalls.map_info(fd).max_entries
     if asked or wanted.upgrade is Upgrade.CACHE:
         return wanted.max_entries
+    if wanted.upgrade is Upgrade.TABLE and wanted.name != "loads":
+        return wanted.max_entries
     return max(have, wanted.max_entries) if wanted.upgrade is Upgrade.COUNTS else have
 
 
@@ -82,6 +89,16 @@ def _differences(wanted: MapDef, fd: int, *, exact: bool) -> list[str]:
     if exact:
         have["size"], want["size"] = info.max_entries, wanted.max_entries
     return [f"{what} {have[what]}, not {value}" for what, value in want.items() if have[what] != value]
+
+
+TABLE_BEFORE = {"flows", "flow_index", "flow_free", "flow_table"}
+"""The maps of the flow table that xlvs had up to 0.2, beside ``loads``."""
+
+
+def open_map(name: str, fd: int) -> Map:
+    """Return the pinned map *fd* in the layout that the kernel was told of."""
+    key, value = schema.layout(fd)
+    return Map(name, fd, key, value if value is not None else np.dtype((np.void, syscalls.map_info(fd).value_size)))
 
 
 class Old:

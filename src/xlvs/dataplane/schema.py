@@ -33,13 +33,13 @@ _VERSION = np.dtype("<u4")
 
 
 class Pinned:
-    """The maps that are pinned below *directory*; *versions* says of each which version its layout has.
+    """The maps that are pinned in a *folder* of *directory*; *versions* says of each which version its layout has.
 
     Raises `HostError` when that cannot be known.
     """
 
-    def __init__(self, directory: Path) -> None:
-        self.folder = directory / "maps"
+    def __init__(self, directory: Path, folder: str = "maps") -> None:
+        self.folder = directory / folder
         names = {pin.name for pin in self.folder.iterdir()} if self.folder.is_dir() else set()
         self.complete = not names or SCHEMA in names
         """Whether the versions are written down."""
