@@ -113,10 +113,13 @@ static __always_inline __u32 hop_stamp(__u32 now, const struct xlvs_config *c)
 	return ((now >> (c->moment_shift & 31)) + c->hop_epoch * XLVS_HOP_MOMENTS) | 1u << 31;
 }
 
-/* What a flow's places are marked with: they are not good beyond it. */
-static __always_inline __u8 hop_tag(__u32 stamp)
+/*
+ * What a flow's places are marked with: they are not good beyond it, nor for the flow that has the slot next, even if
+ * a packet of this one marks them when the slot has changed hands already.
+ */
+static __always_inline __u8 hop_tag(__u32 stamp, __u64 word)
 {
-	return stamp / XLVS_HOP_MOMENTS;
+	return stamp / XLVS_HOP_MOMENTS ^ LIFE(word) >> XLVS_FLOW_TAKEN_SHIFT << 6;
 }
 
 static __always_inline struct xlvs_hop *hop_at(__u32 place)
@@ -126,11 +129,11 @@ static __always_inline struct xlvs_hop *hop_at(__u32 place)
 }
 
 /* Where the flow's next hop is kept; 0: it remembers none.  A flow that was not seen for so long may have met this tag before. */
-static __always_inline __u32 hop_place(const struct xlvs_flow *flow, __u32 stamp, __u32 now, const struct xlvs_config *c, int reply)
+static __always_inline __u32 hop_place(const struct found *found, __u32 stamp, __u32 now, const struct xlvs_config *c, int reply)
 {
-	__u32 hops = READ_ONCE(flow->hops);
+	__u32 hops = READ_ONCE(found->flow->hops);
 
-	if (HOPS_TAG(hops) != hop_tag(stamp) || flow_age(flow, now) >> (c->moment_shift & 31) >= XLVS_HOP_MOMENTS)
+	if (HOPS_TAG(hops) != hop_tag(stamp, found->word) || flow_age(found->flow, now) >> (c->moment_shift & 31) >= XLVS_HOP_MOMENTS)
 		return 0;
 	return hops >> HOPS_SHIFT(reply) & HOP_PLACE;
 }
@@ -186,15 +189,15 @@ static __noinline __u32 hop_intern(const struct hop *hop, __u32 stamp)
 	}
 	return 0;
 }
-static __always_inline void hop_remember(struct xlvs_flow *flow, __u32 stamp, __u32 place, int reply)
+static __always_inline void hop_remember(struct found *found, __u32 stamp, __u32 place, int reply)
 {
-	__u32 hops = READ_ONCE(flow->hops), mask = HOP_PLACE << HOPS_SHIFT(reply);
+	__u32 hops = READ_ONCE(found->flow->hops), mask = HOP_PLACE << HOPS_SHIFT(reply);
 
-	if (HOPS_TAG(hops) != hop_tag(stamp))
-		hops = hop_tag(stamp);
+	if (HOPS_TAG(hops) != hop_tag(stamp, found->word))
+		hops = hop_tag(stamp, found->word);
 	place = (hops & ~mask) | place << HOPS_SHIFT(reply);
-	if (place != flow->hops)
-		WRITE_ONCE(flow->hops, place);
+	if (place != found->flow->hops)
+		WRITE_ONCE(found->flow->hops, place);
 }
 
 /* Ask the routing table, and remember. */
@@ -203,7 +206,7 @@ static __always_inline void hop_ask(ctx_t *ctx, struct walk *w, __u32 stamp, int
 {
 	hop_find(ctx, &w->p, &w->hop, src, dst, room);
 	if (w->found.flow && w->hop.rc == BPF_FIB_LKUP_RET_SUCCESS)
-		hop_remember(w->found.flow, stamp, hop_intern(&w->hop, stamp), reply);
+		hop_remember(&w->found, stamp, hop_intern(&w->hop, stamp), reply);
 }
 
 /* The way from *src* to *dst* for the walk's packet: remembered by its flow, or asked for. */
@@ -219,7 +222,7 @@ static __always_inline void hop_for(ctx_t *ctx, struct walk *w, int reply, const
 		return;
 	stamp = hop_stamp(w->now, c);
 	if (w->found.flow) {
-		place = hop_place(w->found.flow, stamp, w->now, c, reply);
+		place = hop_place(&w->found, stamp, w->now, c, reply);
 		kept = hop_at(place);
 		if (place && kept && hop_recall(&w->hop, kept, stamp, wire_len(ctx, &w->p) + room))
 			return;
