@@ -17,7 +17,7 @@
 #ifndef XLVS_OPEN_H
 #define XLVS_OPEN_H
 
-#include "buckets.h"
+#include "spill.h"
 
 #define LOCK_TRIES	64
 
@@ -142,17 +142,6 @@ static __always_inline int flow_leave(struct xlvs_flow *flow, struct xlvs_flow6 
 static __always_inline int flow_end(struct xlvs_flow *flow, struct xlvs_flow6 *flow6, __u64 word, __u32 place)
 {
 	return flow_leave(flow, flow6, word, unused_word(word, XLVS_FLOW_FREE), place);
-}
-
-static __always_inline int spill_drop(const struct key *k, __u8 way, struct xlvs_stripe *stripe)
-{
-	struct xlvs_spill_key *s = spill_key(k, way);
-
-	if (!s || bpf_map_delete_elem(&flow_spill, s))
-		return 0;
-	if (stripe)
-		__sync_fetch_and_add(&stripe->spilled, -1);
-	return 1;
 }
 
 /* End a flow that was found by *k*; false: another CPU changed it first. */

@@ -31,7 +31,7 @@ ROOT = Path(__file__).resolve().parents[2]
 WAYS = [("nat", "tc"), ("route", "xdp")]
 
 SERVERS = "\t__uint(max_entries, XLVS_MAX_SERVERS);\n\t__type(key, __u32);\n\t__type(value, struct xlvs_server);"
-FLOWS = "\t__uint(max_entries, XLVS_MAX_FLOWS);\n\t__type(key, __u32);\n\t__type(value, struct xlvs_flow);"
+FLOWS = "\t__uint(max_entries, XLVS_MAX_FLOWS / 2);\n\t__type(key, __u32);\n\t__type(value, struct xlvs_bucket6);"
 
 
 def built(target: Path, abi: tuple[str, str], map_: str) -> Path:
@@ -62,10 +62,10 @@ def newer(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def other_flows(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An xlvs whose flows know one thing more."""
+    """An xlvs whose flows know one thing more: none of them can stay where it is."""
     return built(
         tmp_path_factory.mktemp("flows"),
-        ("\t__u64\tborn;", "\t__u64\tborn;\n\t__u64\trank;"),
+        ("\t__u32\tvirt[3];\n\t__u64\tpad;", "\t__u32\tvirt[3];\n\t__u64\trank;"),
         FLOWS,
     )
 
@@ -97,9 +97,9 @@ def start(director: Director, *sources: Path) -> None:
         director.start()
 
 
-@pytest.mark.parametrize("version", ["same", "newer"])
+@pytest.mark.parametrize("version", ["same", "newer", "other flows"])
 def test_upgrade_under_load_fails_no_request(
-    own_lab: Lab, newer: Path, stop: Callable[[Director], None], version: str
+    own_lab: Lab, newer: Path, other_flows: Path, stop: Callable[[Director], None], version: str
 ) -> None:
     """Daemon and programs are replaced under load: no failure on kept connections, on new ones, or on idle ones."""
     director = own_lab.director
@@ -111,7 +111,7 @@ def test_upgrade_under_load_fails_no_request(
         saved = director.admin("-S", "-n")
         stop(director)
         say(idle, "without")
-        start(director, newer if version == "newer" else ROOT / "src")
+        start(director, {"newer": newer, "other flows": other_flows}.get(version, ROOT / "src"))
         assert director.admin("-S", "-n") == saved
         say(idle, "after")
         for process in load:
@@ -146,11 +146,15 @@ def dying(directory: Path, module: str, method: str) -> Path:
 
 @pytest.mark.parametrize(
     ("module", "method", "next_one"),
-    [("xlvs.daemon.kernel", "Kernel.renew_hints", "older"), ("xlvs.daemon.attach", "Attachments.start", "newer")],
-    ids=["before the commit", "after the commit"],
+    [
+        ("xlvs.daemon.kernel", "Kernel.renew_hints", "older"),
+        ("xlvs.daemon.attach", "Attachments.start", "newer"),
+        ("xlvs.daemon.handover", "Handover.finish", "other flows"),
+    ],
+    ids=["before the commit", "after the commit", "while flows are taken over"],
 )
 def test_a_daemon_can_start_after_one_that_died_on_its_way(
-    tmp_path: Path, newer: Path, module: str, method: str, next_one: str
+    tmp_path: Path, newer: Path, other_flows: Path, module: str, method: str, next_one: str
 ) -> None:
     """Killed before the new maps are the pinned ones, an upgrade never was; from then on it can be finished."""
     with Lab("nat", "xdp", tmp_path) as lab, lab.connect(4, PEER) as idle:
@@ -158,10 +162,11 @@ def test_a_daemon_can_start_after_one_that_died_on_its_way(
         say(idle, "before")
         saved = lab.director.admin("-S", "-n")
         halt(lab.director)
+        source = other_flows if next_one == "other flows" else newer
         with pytest.raises(HostError, match="did not start"):
-            start(lab.director, dying(tmp_path / "dying", module, method), newer)
+            start(lab.director, dying(tmp_path / "dying", module, method), source)
         say(idle, "between")
-        start(lab.director, ROOT / "src" if next_one == "older" else newer)
+        start(lab.director, ROOT / "src" if next_one == "older" else source)
         say(idle, "after")
         assert lab.director.admin("-S", "-n") == saved
 
@@ -194,13 +199,15 @@ def test_the_way_back_is_refused(tmp_path: Path, newer: Path) -> None:
         assert lab.director.admin("-S", "-n") == saved
 
 
-def test_other_flows_are_refused(tmp_path: Path, other_flows: Path) -> None:
-    """An xlvs whose flows are of another layout says so; traffic goes on, and so does this one."""
+def test_flows_of_a_newer_layout_are_refused(tmp_path: Path, other_flows: Path) -> None:
+    """Back from an xlvs whose flows are of another layout there is no way; traffic goes on, and so does that one."""
     with Lab("nat", "xdp", tmp_path) as lab:
+        halt(lab.director)
+        start(lab.director, other_flows)
         saved = lab.director.admin("-S", "-n")
         halt(lab.director)
-        refused(lab, other_flows, "the pinned map flows has layout 1, this xlvs writes layout 2.*value size.*--purge")
-        start(lab.director, ROOT / "src")
+        refused(lab, ROOT / "src", "the pinned map flows6 was made by a newer xlvs .layout 2, this one knows 1.*--purge")
+        start(lab.director, other_flows)
         assert lab.director.admin("-S", "-n") == saved
 
 

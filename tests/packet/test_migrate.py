@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -19,6 +20,8 @@ from xlvs.dataplane import OBJECTS, bpffs, syscalls
 from xlvs.dataplane import _abi as abi
 from xlvs.dataplane.loader import Loaded, Loader
 from xlvs.dataplane.maps import Map
+from xlvs.dataplane.migrate import TABLE_BEFORE
+from xlvs.dataplane.takeover import Takeover
 from xlvs.dataplane.uapi import MapType
 from xlvs.errors import HostError, InvalidError
 from xlvs.model import Address, Server, Service, ServiceKey
@@ -328,8 +331,9 @@ ALL = {service.key: service for service in (OFF, WEB, DNS)}
 SOURCE = Address.parse("10.0.0.254")
 SOURCES = {server.address: SOURCE for service in ALL.values() for server in service.servers}
 SIZES = {"services": 8, "service_stats": 8, "sched_state": 16, "tables": 16, "slots": 8, "servers": 64} | {
-    "loads": 64, "server_stats": 64, "flows": 32, "flow_index": 64, "flow_free": 32, "addrs": 64, "nat_servers": 64,
+    "loads": 64, "server_stats": 64, "addrs": 64, "nat_servers": 64,
 }  # fmt: skip
+FIRST_SIZES = SIZES | {"flows": 32, "flow_index": 64, "flow_free": 32}
 
 
 @pytest.fixture(scope="module")
@@ -358,7 +362,7 @@ def wanted() -> tuple[Loaded, Layout]:
 def pin_first(first: Path, directory: Path, *, abi_version: int = 1) -> None:
     """Pin the maps of xlvs 0.1 with the same services, in its layouts, and a flow."""
     fresh, layout = wanted()
-    loaded = Loader([first], sizes=SIZES).load(directory)
+    loaded = Loader([first], sizes=FIRST_SIZES).load(directory)
     maps = loaded.maps
     put_services_first(maps, layout)
     put_servers_first(maps, layout)
@@ -407,22 +411,27 @@ def put_servers_first(maps: dict[str, Map], layout: Layout) -> None:
 
 
 def put_flow_first(maps: dict[str, Map]) -> None:
-    """Write one flow."""
-    record = np.zeros((), maps["flows"].value_dtype)
-    record["server"], record["word"] = 50, 1 << 32 | 1
-    maps["flows"].put(0, record)
-    maps["flow_table"].put(0, (1, 0, 1, 0, 0))
-    maps["flow_index"].put(record["key"], 0)
+    """Write two flows, and a slot that was given back between them."""
+    records = np.zeros(3, maps["flows"].value_dtype)
+    records["server"], records["word"] = 50, [1 << 32 | 1 << 12 | 2 << 8 | 1, 1 << 32 | 255, 7 << 32 | 2 << 12 | 11]
+    records["seen"], records["in_bytes"], records["out_bytes"] = time.monotonic_ns(), 5 << 30, 77
+    records["key"]["client"] = [Address.parse("192.0.2.77"), bytes(16), Address.parse("2001:db8:c::7")]
+    records["key"]["other"] = [Address.parse("192.0.2.1"), bytes(16), VIP6]
+    records["key"]["cport"], records["key"]["oport"], records["key"]["proto"] = 4000, [80, 0, 53], [6, 0, 17]
+    maps["flows"].write(0, records)
+    maps["flow_table"].put(0, (3, 0, 2, 0, 0))
+    maps["flow_index"].put(records["key"][0], 0)
 
 
 def test_the_first_release_is_carried_over(first: Path, directory: Path) -> None:
-    """What xlvs 0.1 had in its maps is what this build would have made of the same services, and flows are adopted."""
+    """What xlvs 0.1 had in its maps is what this build would have made of the same services."""
     pin_first(first, directory)
     before = ids(directory)
     loaded = todays().load(directory, programs=set())
     after, maps = ids(directory), loaded.maps
-    assert {n for n in before if before[n] != after[n]} == {"services", "slots", "servers", "tables"}
-    assert after.keys() - before.keys() == {"epoch", "schema"}
+    renewed = {"services", "slots", "servers", "tables", "config", "counters", "loads"}
+    assert {n for n in before if before[n] != after.get(n)} == renewed | TABLE_BEFORE | {"clock"}
+    assert after.keys() - before.keys() >= {"epoch", "schema", "flows4", "flows6", "flow_head"}
     fresh, expected = wanted()
     kernel = Kernel(maps)
     assert kernel.settle() == ""
@@ -433,11 +442,32 @@ def test_the_first_release_is_carried_over(first: Path, directory: Path) -> None
     for index in range(16):
         assert np.array_equal(maps["tables"].table(index), fresh.maps["tables"].table(index)), index
     assert not plan(layout, ALL, SOURCES, 2)
-    assert (kernel.loads(51)[50].tolist(), kernel.live_flows()) == ([1, 0], 1)
-    assert len(maps["flow_index"].items()[0]) == 1
     assert maps["config"].get(0)["hop_epoch"] == 77
     loaded.close()
     fresh.close()
+
+
+def test_flows_of_the_first_release_are_taken_over(first: Path, directory: Path) -> None:
+    """Each comes with its ends, state, method, age and bytes, and counts at its server; a second look brings nothing."""
+    pin_first(first, directory)
+    loaded = todays().load(directory, commit=False)
+    kernel = Kernel(loaded.maps)
+    loaded.programs["xlvs_clock"].test_run(bytes(64))
+    kernel.begin_table()
+    (left,) = loaded.left
+    takeover = Takeover(loaded.maps, left, loaded.programs["xlvs_import"])
+    assert takeover.live() == {4: 1, 6: 1}
+    assert (takeover.step(), takeover.failed) == (2, 0)
+    assert (kernel.loads(51)[50].tolist(), kernel.live_flows()) == ([1, 1], 2)
+    four, six = sorted((row for part in kernel.flows.records() for row in part), key=lambda row: row["vport"])[::-1]
+    assert (bytes(four["client"]), int(four["cport"])) == (Address.parse("192.0.2.77"), 4000)
+    assert (bytes(four["virt"]), int(four["vport"]), int(four["server"])) == (Address.parse("192.0.2.1"), 80, 50)
+    assert (four["state"], four["fwd"], bool(four["local"])) == (abi.FlowState.ESTABLISHED, abi.Fwd.ROUTE, True)
+    assert (int(four["in_bytes"]), int(four["out_bytes"])) == (5 << 30, 77)
+    assert (bytes(six["client"]), bytes(six["virt"])) == (Address.parse("2001:db8:c::7"), VIP6)
+    assert (six["state"], six["fwd"], bool(six["local"])) == (abi.FlowState.UDP, abi.Fwd.IPIP, False)
+    assert kernel.flows.count().flows == 2
+    loaded.close()
 
 
 def test_the_first_release_knows_its_maps_until_the_commit(first: Path, directory: Path) -> None:
@@ -455,7 +485,7 @@ def test_a_first_release_that_never_wrote_its_number_is_known(first: Path, direc
     """A daemon that died between making its maps and configuring them left the number 0."""
     pin_first(first, directory, abi_version=0)
     loaded = todays().load(directory, programs=set())
-    assert loaded.carried == {"services", "slots", "servers", "tables"}
+    assert loaded.carried == {"services", "slots", "servers", "tables", "config", "counters"}
     loaded.close()
 
 

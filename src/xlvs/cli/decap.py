@@ -26,8 +26,8 @@ HANDLE = 1
 ETH_P_ALL = 0x0003
 
 UNUSED = (
-    "services slots servers loads sched_state tables service_stats server_stats flow_index flows flow_free interfaces "
-    "nat_servers fragments"
+    "services slots servers loads sched_state tables service_stats server_stats flows4 flows6 flow_stripes flow_spill "
+    "flow_wide flow_aliases hops imports interfaces nat_servers fragments"
 )
 """Maps of the director: the program shares its object with them, and they need not have their size here."""
 
