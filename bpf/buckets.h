@@ -78,6 +78,7 @@ struct key {
 	__u8	local;
 	__u16	pad;
 	__u32	server;		/* number */
+	__u64	word;		/* of the flow that xlvs_flow_seek found */
 };
 
 /* In the scratch map: behind what the rest uses, and off the walk's stack. */

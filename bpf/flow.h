@@ -85,7 +85,7 @@ static __always_inline struct key *key_reply(const struct pkt *p)
 }
 
 /* The live flow of these ends, wherever it is; one that is idle for too long ends here. */
-static __noinline int flow_seek(struct found *found, const struct key *k)
+static __noinline int flow_seek(struct found *found, struct key *k)
 {
 	__u64 place;
 
@@ -96,7 +96,8 @@ static __noinline int flow_seek(struct found *found, const struct key *k)
 		xlvs_flow_end(k, place, 0);
 		return 0;
 	}
-	return place != NO_PLACE && found_at(found, k, place);
+	/* Another flow may be there by now. */
+	return place != NO_PLACE && found_at(found, k, place) && !((found->word ^ k->word) & IDENTITY);
 }
 
 /* Let a packet change the flow's state, and with it what the flow counts as. */

@@ -327,7 +327,7 @@ __noinline int xlvs_flow_end(const struct key *k, __u32 place, __u64 word)
 }
 
 /* The place of the flow of these ends, marked PLACE_IDLE if it is idle for too long, or NO_PLACE. */
-__noinline __u64 xlvs_flow_seek(const struct key *k)
+__noinline __u64 xlvs_flow_seek(struct key *k)
 {
 	struct found found;
 	__u64 word = 0;
@@ -338,6 +338,7 @@ __noinline __u64 xlvs_flow_seek(const struct key *k)
 	place = k->v6 ? place_find(k, 1, &word) : place_find(k, 0, &word);
 	if (place == NO_PLACE || !found_at(&found, k, place))
 		return NO_PLACE;
+	k->word = word;
 	return is_idle(found.flow, WORD_STATE(word), k->now) ? place | PLACE_IDLE : place;
 }
 
@@ -367,7 +368,7 @@ __noinline int xlvs_flow_enter(const struct key *k)
 }
 
 /* Enter a flow.  RACED: another CPU has just entered the same one, or is at it: look again. */
-static __always_inline int flow_open(const struct key *k)
+static __always_inline int flow_open(struct key *k)
 {
 	struct xlvs_head *h = the_head();
 	int i, opened = OPEN_RACED;
