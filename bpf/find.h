@@ -284,17 +284,4 @@ static __always_inline enum way begin(struct walk *w)
 	return NO_WAY;
 }
 
-/* What the client knows as its other end: the virtual address and port. */
-static __always_inline void virtual_end(const struct walk *w, const struct xlvs_server *s, struct xlvs_addr *virt, __be16 *vport)
-{
-	const struct xlvs_flow *flow = w->found.flow;
-
-	*virt = s->virt;
-	*vport = s->vport;
-	if (!flow)
-		return;
-	*vport = flow->vport;
-	flow_virt(flow, w->found.flow6, virt);
-}
-
 #endif

@@ -178,8 +178,6 @@ static __noinline int relay_to_client(ctx_t *ctx, struct walk *w)
 	struct pkt *p = &w->p;
 	struct xlvs_server *s;
 	struct quote *q = scratch_at(KEY_AT);
-	struct xlvs_addr virt;
-	__be16 vport;
 
 	if (!w || !q || !w->found.flow || WORD_FWD(w->found.word) != XLVS_FWD_nat)
 		return PASS;
@@ -188,14 +186,13 @@ static __noinline int relay_to_client(ctx_t *ctx, struct walk *w)
 	s = server_at(WORD_SERVER(w->found.word));
 	if (!s)
 		return PASS;
-	virtual_end(w, s, &virt, &vport);
-	hop_find(ctx, p, &w->hop, &virt, &p->dst, 0);
+	hop_find(ctx, p, &w->hop, &s->virt, &p->dst, 0);
 	if (WORD_LOCAL(w->found.word))
 		w->hop.rc = BPF_FIB_LKUP_RET_SUCCESS;
 	if (!hop_usable(&w->hop))
 		return hop_drop(&w->hop);
 	flow_count(&w->found, p, s->service, 1);
-	if (!translate(ctx, p, q, 0, &virt, vport))
+	if (!translate(ctx, p, q, 0, &s->virt, s->vport))
 		return drop(XLVS_DROP_no_headroom);
 	if (WORD_LOCAL(w->found.word))
 		return to_local_client(ctx);

@@ -140,36 +140,34 @@ static __always_inline int to_server(ctx_t *ctx, struct walk *w, const struct xl
 
 #ifndef XLVS_XDP
 /* A reply to a client on the director itself. */
-static __always_inline int to_local(ctx_t *ctx, struct walk *w, const struct xlvs_server *s, const struct xlvs_addr *virt, __be16 vport)
+static __always_inline int to_local(ctx_t *ctx, struct walk *w, const struct xlvs_server *s)
 {
 	struct xlvs_addr client;
 	int ok;
 
 	flow_client(w->found.flow, w->found.flow6, &client);
+	if ((READ_ONCE(*word_at(w->found.flow)) ^ w->found.word) & IDENTITY)
+		return drop(XLVS_DROP_busy);
 	account(w, s, 1);
 	if (WORD_FWD(w->found.word) == XLVS_FWD_nat)
-		ok = nat_to_client(ctx, &w->p, virt, vport, 0);
+		ok = nat_to_client(ctx, &w->p, &s->virt, s->vport, 0);
 	else
 		ok = rewrite(ctx, &w->p, 0, &client, w->p.dport, 0);
 	return ok ? to_local_client(ctx) : drop(XLVS_DROP_no_headroom);
 }
 #endif
 
-/* A reply of a real server behind nat. */
+/* A reply of a real server behind nat.  The virtual end is the server's word for it: the flow's slot may be another's by now. */
 static __always_inline int to_client(ctx_t *ctx, struct walk *w, struct xlvs_server *s)
 {
-	struct xlvs_addr virt;
-	__be16 vport;
-
-	virtual_end(w, s, &virt, &vport);
 	if (w->found.flow && WORD_LOCAL(w->found.word)) {
 #ifdef XLVS_XDP
 		return punt();
 #else
-		return to_local(ctx, w, s, &virt, vport);
+		return to_local(ctx, w, s);
 #endif
 	}
-	hop_for(ctx, w, 1, &virt, &w->p.dst, 0);
+	hop_for(ctx, w, 1, &s->virt, &w->p.dst, 0);
 #ifdef XLVS_XDP
 	if (w->p.ttl <= 1 || !hop_usable(&w->hop))
 		return punt();
@@ -184,7 +182,7 @@ static __always_inline int to_client(ctx_t *ctx, struct walk *w, struct xlvs_ser
 		return hop_drop(&w->hop);
 #endif
 	account(w, s, 1);
-	if (!nat_to_client(ctx, &w->p, &virt, vport, 1))
+	if (!nat_to_client(ctx, &w->p, &s->virt, s->vport, 1))
 		return drop(XLVS_DROP_no_headroom);
 	count(COUNT_FORWARDED);
 	return hop_leave(ctx, &w->hop);
