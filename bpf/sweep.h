@@ -85,17 +85,20 @@ static long visit_spilled(void *map, struct xlvs_spill_key *k, struct xlvs_flow6
 {
 	__u64 word = READ_ONCE(*word_at(&flow->low));
 	struct xlvs_head *h = the_head();
+	struct xlvs_addr virt;
 	struct key key = {};
 	struct ends e;
 
-	key.client = k->client;
-	key.ports = k->cport;
-	key.proto = k->proto;
-	key.v6 = !is_v4(&key.client);
-	e = ends_in(&key);
 	if (!map || !h || !IS_LIVE(word) || !is_idle(&flow->low, WORD_STATE(word), v->now) ||
 	    !flow_end(&flow->low, flow, word, XLVS_PLACE_SPILL))
 		return 0;
+	/* From here on nobody else deletes the entry; until now it might have become another flow's, key and all. */
+	flow_virt(&flow->low, flow, &virt);
+	key.client = k->client;
+	key.ports = k->cport;
+	key.proto = k->proto;
+	key.v6 = !is_v4(&virt);		/* of a client's address anybody may send any, a mapped one, too */
+	e = ends_in(&key);
 	spill_drop(&key, k->way, stripe_of(h, bucket_of(h, &e), e.v6));
 	return 0;
 }
