@@ -136,6 +136,7 @@ static __always_inline struct xlvs_stats *stats_of(void *map, __u32 number)
 static __noinline int flow_widen(__u32 *bytes, __u32 place, int reply)
 {
 	struct xlvs_wide *wide, none = {};
+	__u32 was;
 
 	if (!bytes)
 		return 0;
@@ -148,8 +149,10 @@ static __noinline int flow_widen(__u32 *bytes, __u32 place, int reply)
 		WRITE_ONCE(*bytes, WIDE_BYTES - 1);
 		return 0;
 	}
+	was = READ_ONCE(*bytes);
+	if (!(was & WIDE_BYTES) || __sync_val_compare_and_swap(bytes, was, (was - WIDE_BYTES) | XLVS_FLOW_WIDE) != was)
+		return 0;	/* another CPU counts, too; the next packet sees to it */
 	__sync_fetch_and_add(reply ? &wide->out_bytes : &wide->in_bytes, WIDE_BYTES);
-	WRITE_ONCE(*bytes, (*bytes - WIDE_BYTES) | XLVS_FLOW_WIDE);
 	return 1;
 }
 
