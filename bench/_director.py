@@ -31,6 +31,7 @@ CLONE_NEWNET = 0x40000000  # include/uapi/linux/sched.h
 TCP, SYN, ACK = 6, 0x02, 0x10
 
 SERVERS = 4
+CHASE_STEPS = 256  # STEPS in program.bpf.c
 VPORT, PORT = 80, 8080
 FRONT_MAC, BACK_MAC, FAR_MAC = "020000000001", "020000000002", "020000000003"
 
@@ -96,11 +97,15 @@ def enter() -> None:
 
 @dataclass(frozen=True)
 class Case:
-    """What a packet meets: *hook* is xdp or tc, *family* 4 or 6, *kind* nat, reply, route, ipip or pass."""
+    """What a packet meets: *hook* is xdp or tc, *family* 4 or 6, *kind* nat, reply, route, ipip or pass.
+
+    *table* is where flows are: the director's own table, or for comparison a kernel hash or LRU hash (IPv4, XDP).
+    """
 
     hook: str
     family: int
     kind: str
+    table: str = "xlvs"
 
     @property
     def wrapper(self) -> str:
@@ -120,12 +125,12 @@ class Case:
     @property
     def plain(self) -> Case:
         """The case whose wrapper needs nothing undone by the program: that of ipip takes the outer header off."""
-        return Case(self.hook, self.family, "route") if self.kind == "ipip" else self
+        return Case(self.hook, self.family, "route", self.table) if self.kind == "ipip" else self
 
     @property
     def opener(self) -> Case:
         """The case whose packets open the flows of this one."""
-        return Case(self.hook, self.family, self.method)
+        return Case(self.hook, self.family, self.method, self.table)
 
 
 class Director:
@@ -137,9 +142,10 @@ class Director:
     def __init__(self, objects: Sequence[Path], case: Case, flows: int, batch: int) -> None:
         self.case, self.flows, self.batch = case, flows, batch
         room = max(flows + batch, 1 << 12)
-        loader = Loader(objects, sizes=table_sizes(room))
+        loader = Loader(objects, sizes=self._sizes(room))
         names = {case.wrapper, case.plain.wrapper, case.opener.wrapper, case.program, f"{case.hook}_nothing"}
-        names |= {f"xdp_{word}" for word in ("hash", "fib4", "fib6")} if case.hook == "xdp" else set()
+        names |= {self.reply.wrapper} if case.method == "nat" else set()
+        names |= {f"xdp_{word}" for word in ("hash", "fib4", "fib6", "chase")} if case.hook == "xdp" else set()
         loaded = loader.load(programs=names)
         self._maps, self._programs, self._close = loaded.maps, loaded.programs, loaded.close
         self._configure()
@@ -152,9 +158,24 @@ class Director:
         """Let go of programs and maps."""
         self._close()
 
-    def known(self, repeat: int) -> int:
-        """Return ns per packet of the flows that are there, each in turn."""
-        return self._run(self.case, ACK, 0, self.flows, repeat)
+    @property
+    def reply(self) -> Case:
+        """The case of the servers' packets."""
+        return Case(self.case.hook, self.case.family, "reply", self.case.table)
+
+    def _sizes(self, room: int) -> dict[str, int]:
+        """Return how large the maps are: the family that is not looked at has little room, a hash twice its entries."""
+        if self.case.table != "xlvs":
+            return {**table_sizes(16), "hash_flows": 2 * room * (2 if self.case.method == "nat" else 1)}
+        small, large = table_sizes(16), table_sizes(room)
+        stripes = small["flow_stripes"] // 2 + large["flow_stripes"] // 2
+        other = f"flows{10 - self.case.family}"
+        chased = {"lines": 1 << 23} if self.case.kind == "pass" and self.case.hook == "xdp" else {}
+        return large | {other: small["flows4"], "flow_stripes": stripes} | chased
+
+    def known(self, repeat: int, *, reply: bool = False, work: bool = False) -> int:
+        """Return ns per packet of the flows that are there, each in turn; of replies; with work after each."""
+        return self._run(self.reply if reply else self.case, ACK, 0, self.flows, repeat, work=work)
 
     def new(self) -> int:
         """Return ns per packet that opens a flow, the mean of a batch; afterwards the flows are taken away again."""
@@ -163,12 +184,23 @@ class Director:
         finally:
             self._forget()
 
-    def wrapper(self, repeat: int, program: str = "nothing") -> int:
+    def chase(self, lines: int) -> float:
+        """Return ns per step along so many lines of 64 bytes, in random order."""
+        chase = self._maps["lines"]
+        order = np.random.default_rng(1).permutation(lines).astype(np.uint32)
+        with mmap.mmap(chase.fd, lines * 64) as memory:
+            table = np.frombuffer(memory, np.uint32).reshape(lines, 16)
+            table[order, 0] = np.roll(order, -1)
+            del table
+        return self._programs["xdp_chase"].test_run(bytes(64), repeat=1 << 10).duration_ns / CHASE_STEPS
+
+    def wrapper(self, repeat: int, program: str = "nothing", *, work: bool = False) -> int:
         """Return what the wrapper costs: ns per packet with a program that returns at once.
 
         *program*: ``hash`` or ``fib4``, ``fib6`` (XDP only) for one that makes one such lookup.
         """
-        return self._run(self.case.plain, ACK, 0, self.flows, repeat, program=f"{self.case.hook}_{program}")
+        name = f"{self.case.hook}_{program}"
+        return self._run(self.case.plain, ACK, 0, self.flows, repeat, program=name, work=work)
 
     def _configure(self) -> None:
         """Write a service and its servers as the daemon would."""
@@ -221,12 +253,13 @@ class Director:
         shuffled: bool = True,
         opens: bool = False,
         program: str = "",
+        work: bool = False,
     ) -> int:
         """Give *repeat* packets to flows *first* ... *first* + *count* - 1, by default in a shuffled order.
 
         Return the mean ns.  Raises `RuntimeError` unless all of them ended as they should.
         """
-        self._prepare(case, first, count, shuffled)
+        self._prepare(case, first, count, shuffled, work)
         self._maps[f"{case.hook}_measured"].put(0, self._programs[program or case.program].fd)
         forwarded = repeat if case.kind != "pass" and not program else 0
         data, before = packet(case, flags), self._counted()
@@ -237,7 +270,7 @@ class Director:
             raise RuntimeError(f"{case}: (forwarded, opened, stateless, verdict) is {got}, should be {want}")
         return run.duration_ns
 
-    def _prepare(self, case: Case, first: int, count: int, shuffled: bool) -> None:
+    def _prepare(self, case: Case, first: int, count: int, shuffled: bool, work: bool) -> None:
         """Tell the wrapper which flows to visit."""
         family = FAMILIES[case.family]
         bits = count.bit_length() - 1
@@ -249,6 +282,7 @@ class Director:
             **{name: _last_word(getattr(family, name)) for name in ("client", "server", "virt")},
             **{"vport": VPORT, "port": self._port},
             mac=struct.unpack("<3H", bytes.fromhex(_entry(case)[1])),
+            work=work,
         )
 
     def _counted(self) -> tuple[int, int, int]:
@@ -259,6 +293,9 @@ class Director:
 
     def _forget(self) -> None:
         """Take what `new` opened out of the table again."""
+        if self.case.table != "xlvs":
+            self._forget_hashed()
+            return
         maps, first = self._maps, _last_word(FAMILIES[self.case.family].client) + self.flows
         loads = maps["loads"].read(0, SERVERS).copy()
         name = f"flows{self.case.family}"
@@ -274,6 +311,32 @@ class Director:
         loads["active"] -= np.bincount(values["low"]["life"][mine] >> abi.FLOW_SERVER_SHIFT, minlength=SERVERS).astype("i4")
         maps["flow_spill"].delete_many(keys[mine])
         maps["loads"].write(0, loads)
+
+
+    def _forget_hashed(self) -> None:
+        """Take what `new` opened out of the hash again: the flows of *batch* clients, in both directions."""
+        table, numbers = self._maps["hash_flows"], np.arange(self.flows, self.flows + self.batch, dtype=np.uint32)
+        keys = np.zeros(self.batch, table.key_dtype)
+        family = FAMILIES[4]
+        keys["client"] = (_last_word(family.client) + numbers).byteswap()
+        cport = (0x8000 | numbers & 0x7FFF).astype(np.uint16).byteswap().astype(np.uint32)
+        keys["proto"] = TCP
+        keys["other"] = np.uint32(_last_word(family.virt)).byteswap()
+        keys["ports"] = cport | np.uint32(VPORT).astype(np.uint16).byteswap().astype(np.uint32) << np.uint32(16)
+        servers = np.zeros(SERVERS, np.int32)
+        lives = np.array([table.get(key)["life"] for key in keys], np.uint32)
+        servers += np.bincount(lives >> np.uint32(abi.FLOW_SERVER_SHIFT), minlength=SERVERS).astype(np.int32)
+        table.delete_many(keys)
+        if self.case.method == "nat":
+            rows = self._maps["servers"].read(0, SERVERS)
+            chosen = rows[lives >> np.uint32(abi.FLOW_SERVER_SHIFT)]
+            keys["other"] = np.ascontiguousarray(chosen["addr"]).view(np.uint32).reshape(-1, 4)[:, 3]
+            keys["ports"] = cport | chosen["port"].astype(np.uint16).byteswap().astype(np.uint32) << np.uint32(16)
+            keys["reply"] = 1
+            table.delete_many(keys)
+        loads = self._maps["loads"].read(0, SERVERS).copy()
+        loads["active"] -= servers
+        self._maps["loads"].write(0, loads)
 
 
 def packet(case: Case, flags: int) -> bytes:

@@ -1,10 +1,9 @@
-"""Time a packet spends in the director's programs, by BPF_PROG_TEST_RUN.
+"""What a packet costs in the director's programs, without a network: ns per packet, for a known flow and a new one.
 
-    ./dev bench program [--quick] [--flows 1,1k,64k,1M] [--rounds N] [--only WORD] [--json]
-
-No driver, no wire: what is measured is the program alone, and bench/README.md says what that leaves out.  All cases
-are set up first and then measured in turn, round by round, so that a disturbance of the machine hits all of them;
-shown are medians, with the least and the greatest.  Judges nothing: a time is never right or wrong.
+Each case runs the real program by BPF_PROG_TEST_RUN over a table of that many flows, behind a wrapper
+(program.bpf.c) that makes each run's output the packet of another flow.  Beside it runs the same program on a kernel
+hash, and on an LRU hash, with the same flows, as other balancers keep them.  All tables of a case take turns, round by
+round, so that a disturbance of the machine hits all of them.  Judges nothing: a time is never right or wrong.
 """
 
 from __future__ import annotations
@@ -32,75 +31,78 @@ import build_bpf  # noqa: E402
 from xlvs.dataplane import OBJECTS  # noqa: E402
 
 SIZES = (1, 1 << 10, 1 << 16, 1 << 20)
-CASES = (
-    *(Case("xdp", 4, kind) for kind in ("nat", "reply", "route", "ipip")),
-    *(Case("xdp", 6, kind) for kind in ("nat", "reply", "route", "ipip")),
-    *(Case("tc", 4, kind) for kind in ("nat", "reply", "route")),
-    *(Case("tc", 6, kind) for kind in ("nat", "route")),
-)
 UNITS = collections.defaultdict(int, k=10, M=20)
 """Bits by which a number of flows is shifted."""
 
-EVERYWHERE = ("xdp", 4)
-"""Hook and family that are measured with every number of flows; the others with the second alone."""
+COMPARED = tuple(Case("xdp", 4, kind) for kind in ("nat", "route", "ipip"))
+"""Measured with every number of flows, beside a hash and an LRU hash; the others with the second number, alone."""
 
+ALONE = (
+    *(Case("xdp", 6, kind) for kind in ("nat", "route", "ipip")),
+    *(Case("tc", 4, kind) for kind in ("nat", "route")),
+    *(Case("tc", 6, kind) for kind in ("nat", "route")),
+)
 PASSING = tuple(Case(hook, family, "pass") for hook in ("xdp", "tc") for family in (4, 6))
 """Packets of another service's address, which go to the host's stack."""
 
-NAMES = {"nat": "nat", "reply": "nat, reply", "route": "route", "ipip": "ipip"}
+TABLES = ("xlvs", "hash", "lru")
+LINES = (1 << 14, 1 << 20, 1 << 23)
+"""Lines of 64 bytes that are walked along: 1, 64 and 512 MiB."""
 
 
 @dataclass
 class Row:
-    """One figure: how to take it, and what was taken, in ns."""
+    """Figures of one packet's way: how to take them, by table, and what was taken, in ns."""
 
-    case: Case
-    forward: str
-    what: str
+    name: tuple[str, ...]
     flows: int
-    take: Callable[[], int]
-    ns: list[int] = field(default_factory=list)
+    take: dict[str, Callable[[], float]]
+    ns: dict[str, list[float]] = field(default_factory=dict)
 
-    @property
-    def median(self) -> int:
-        """The middle one."""
-        return round(statistics.median(self.ns))
+    def measure(self, *, keep: bool) -> None:
+        """Take each figure once."""
+        for table, take in self.take.items():
+            ns = take()
+            if keep:
+                self.ns.setdefault(table, []).append(ns)
 
+    def median(self, table: str) -> float:
+        """Return the middle figure."""
+        return statistics.median(self.ns[table])
 
-@dataclass
-class Cell:
-    """The figures of one director."""
-
-    wrapper: Row
-    rows: list[Row]
+    def ratio(self, table: str) -> float:
+        """Return how long the director's own table takes, as a share of *table*: the median over the rounds."""
+        return statistics.median(own / other for own, other in zip(self.ns["xlvs"], self.ns[table], strict=True))
 
 
 def main() -> int:
     """Measure what the command line asks for."""
     options = parse()
-    with tempfile.TemporaryDirectory() as scratch, contextlib.ExitStack() as stack:
-        wrapper = Path(scratch) / "program.bpf.o"
-        build_bpf.compile_one(Path(__file__).with_suffix(".bpf.c"), wrapper)
-        objects = [OBJECTS / "xdp.bpf.o", OBJECTS / "tc.bpf.o", wrapper]
+    rows: list[Row] = []
+    with tempfile.TemporaryDirectory() as scratch:
+        objects = compiled(Path(scratch))
         enter()
         os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
-        cells = []
-        for case, flows in wanted(options.flows, options.only):
-            say(f"setting up {case.wrapper} with {flows} flows")
-            director = Director(objects, case, flows, batch=min(max(flows, 1 << 10), 1 << 14))
-            stack.callback(director.close)
-            cells.append(cell_of(director, options.quick))
-        rows = [row for cell in cells for row in (cell.wrapper, *cell.rows)]
         # Nothing else runs on this CPU during a run: neither its time nor the caches it would leave behind.
         os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(1))
-        for number in range(options.rounds + 1):
-            say(f"round {number} of {options.rounds}" if number else "warming up")
-            for row in rows:
-                ns = row.take()
-                if number:
-                    row.ns.append(ns)
-    print(json.dumps(as_json(cells), indent=1) if options.json else as_table(cells))
+        for cases, flows in wanted(options.flows, options.only):
+            rows += measured(objects, cases, flows, options)
+    print(json.dumps(as_json(rows), indent=1) if options.json else as_table(rows))
     return 0
+
+
+def compiled(scratch: Path) -> dict[str, list[Path]]:
+    """Compile the wrapper, and the program on the tables it is compared with; return the objects by table."""
+    source = ROOT / "bpf" / "xdp.bpf.c"
+    wrapper = scratch / "program.bpf.o"
+    build_bpf.compile_one(Path(__file__).with_suffix(".bpf.c"), wrapper)
+    found = {"xlvs": [OBJECTS / "xdp.bpf.o", OBJECTS / "tc.bpf.o", wrapper]}
+    for table in TABLES[1:]:
+        target = scratch / f"{table}.bpf.o"
+        options = ['-DXLVS_TABLE="hash_table.h"', f"-DLRU={int(table == 'lru')}", "-I", str(Path(__file__).parent)]
+        build_bpf.compile_one(source, target, *options, "-Wno-unused-function")
+        found[table] = [target, wrapper]
+    return found
 
 
 def parse() -> argparse.Namespace:
@@ -121,69 +123,96 @@ def parse() -> argparse.Namespace:
 
 
 def sizes(text: str) -> list[int]:
-    """Return the numbers in *text*; raises `ArgumentTypeError` for one that is no power of two or beyond 2^21."""
+    """Return the numbers in *text*; raises `ArgumentTypeError` for one that is no power of two or beyond 2^23."""
     try:
         found = sorted({int(word.rstrip("kM")) << UNITS[word[-1:]] for word in text.split(",")})
     except ValueError:
         found = [0]
-    if any(n < 1 or n > 1 << 21 or n & (n - 1) for n in found):
-        raise argparse.ArgumentTypeError("give powers of two up to 2M, such as 1,1k,64k")
+    if any(n < 1 or n > 1 << 23 or n & (n - 1) for n in found):
+        raise argparse.ArgumentTypeError("give powers of two up to 8M, such as 1,1k,64k")
     return found
 
 
-def wanted(flows: Sequence[int], only: str) -> Iterator[tuple[Case, int]]:
-    """Yield what is to be set up."""
+def wanted(flows: Sequence[int], only: str) -> Iterator[tuple[list[Case], int]]:
+    """Yield what is to be measured at once: the same case on several tables, or on one."""
     common = flows[min(1, len(flows) - 1)]
-    for case in (*CASES, *PASSING):
-        everywhere = (case.hook, case.family) == EVERYWHERE and case.kind != "pass"
-        for count in flows if everywhere else (common,):
+    for case in COMPARED:
+        for count in flows:
             if only in case.wrapper:
-                yield case, count
+                yield [Case(case.hook, case.family, case.kind, table) for table in TABLES], count
+    for case in (*ALONE, *PASSING):
+        if only in case.wrapper:
+            yield [case], common
 
 
-def cell_of(director: Director, quick: bool) -> Cell:
-    """Return the figures to take of one director."""
-    case, flows = director.case, director.flows
-    repeat = max(flows, 1 << (16 if quick else 18))
-    wrapper = Row(case, "", "wrapper", flows, lambda: director.wrapper(repeat))
-    if case.kind != "pass":
-        rows = [Row(case, NAMES[case.kind], "known", flows, lambda: director.known(repeat))]
-        if case.kind != "reply":
-            rows.append(Row(case, NAMES[case.kind], "new", flows, director.new))
-        return Cell(wrapper, rows)
-    rows = [Row(case, "not ours", "none", flows, lambda: director.known(repeat))]
-    if case.hook == "xdp":
-        route = f"fib{case.family}"
-        rows.append(Row(case, "kernel", "hash", flows, lambda: director.wrapper(repeat, "hash")))
-        rows.append(Row(case, "kernel", "route", flows, lambda: director.wrapper(repeat, route)))
-    return Cell(wrapper, rows)
+def measured(
+    objects: dict[str, list[Path]], cases: Sequence[Case], flows: int, options: argparse.Namespace
+) -> list[Row]:
+    """Return the figures of some cases, taken in turns."""
+    say(f"setting up {cases[0].wrapper} with {flows} flows")
+    with contextlib.ExitStack() as stack:
+        directors = {}
+        for case in cases:
+            director = Director(objects[case.table], case, flows, batch=min(max(flows, 1 << 10), 1 << 14))
+            stack.callback(director.close)
+            directors[case.table] = director
+        rows = list(rows_of(cases[0], directors, max(flows, 1 << (16 if options.quick else 18))))
+        for number in range(options.rounds + 1):
+            for row in rows:
+                row.measure(keep=number > 0)
+    return rows
 
 
-def as_table(cells: Sequence[Cell]) -> str:
+def rows_of(case: Case, directors: dict[str, Director], repeat: int) -> Iterator[Row]:
+    """Yield the figures to take of one case."""
+    flows = next(iter(directors.values())).flows
+    name = (case.hook, f"IPv{case.family}", case.kind)
+
+    def row(what: str, take: Callable[[Director], float]) -> Row:
+        return Row((*name, what), flows, {table: lambda d=d: take(d) for table, d in directors.items()})  # type: ignore[misc]
+
+    yield row("wrapper", lambda d: d.wrapper(repeat))
+    if case.kind == "pass":
+        yield row("not ours", lambda d: d.known(repeat))
+        if case.hook == "xdp":
+            yield row("kernel hash", lambda d: d.wrapper(repeat, "hash"))
+            yield row("kernel route", lambda d: d.wrapper(repeat, f"fib{case.family}"))
+        if (case.hook, case.family) == ("xdp", 4):
+            for lines in LINES:
+                yield row(f"miss, {lines >> 14} MiB", lambda d, lines=lines: d.chase(lines))  # type: ignore[misc]
+        return
+    yield row("known", lambda d: d.known(repeat))
+    if case.kind == "nat":
+        yield row("reply", lambda d: d.known(repeat, reply=True))
+    if len(directors) > 1:
+        yield row("work", lambda d: d.wrapper(repeat, work=True))
+        yield row("known+work", lambda d: d.known(repeat, work=True))
+        if case.kind == "nat":
+            yield row("reply+work", lambda d: d.known(repeat, reply=True, work=True))
+    yield row("new", lambda d: d.new())
+
+
+def as_table(rows: Sequence[Row]) -> str:
     """Return the figures for people."""
-    layout = "{:<5}{:<8}{:<12}{:<8}{:>8}{:>7}{:>7}{:>7}{:>9}{:>6}"
-    names = ("hook", "family", "forward", "flow", "flows", "ns", "least", "most", "wrapper", "net")
+    layout = "{:<5}{:<6}{:<7}{:<14}{:>8}{:>8}{:>7}{:>7}{:>8}{:>8}{:>8}{:>7}"
+    names = ("hook", "family", "forward", "packet", "flows", "ns", "least", "most", "hash", "lru", "/hash", "/lru")
     lines = [f"# {host()}", layout.format(*names)]
-    for cell in cells:
-        for row in cell.rows:
-            what = (row.case.hook, f"IPv{row.case.family}", row.forward, row.what, row.flows)
-            times = (row.median, min(row.ns), max(row.ns), cell.wrapper.median, row.median - cell.wrapper.median)
-            lines.append(layout.format(*what, *times))
+    for row in rows:
+        own = row.ns["xlvs"]
+        times = [f"{row.median('xlvs'):.0f}", f"{min(own):.0f}", f"{max(own):.0f}"]
+        for text, value in (("{:.0f}", row.median), ("{:.2f}", row.ratio)):
+            times += [text.format(value(table)) if table in row.ns else "" for table in TABLES[1:]]
+        lines.append(layout.format(*row.name, row.flows, *times).rstrip())
     return "\n".join(lines)
 
 
-def as_json(cells: Sequence[Cell]) -> dict[str, Any]:
+def as_json(rows: Sequence[Row]) -> dict[str, Any]:
     """Return the figures for programs."""
-    rows = [
-        {
-            **{"hook": row.case.hook, "family": row.case.family, "forward": row.forward, "what": row.what},
-            **{"flows": row.flows, "ns": row.median, "least": min(row.ns), "most": max(row.ns)},
-            **{"wrapper": cell.wrapper.median, "net": row.median - cell.wrapper.median, "rounds": row.ns},
-        }
-        for cell in cells
-        for row in cell.rows
-    ]
-    return {"host": host(), "rows": rows}
+    names = ("hook", "family", "forward", "packet")
+    return {
+        "host": host(),
+        "rows": [{**dict(zip(names, row.name, strict=True)), "flows": row.flows, "ns": row.ns} for row in rows],
+    }
 
 
 def host() -> str:

@@ -78,7 +78,10 @@ struct key {
 	__u8	local;
 	__u16	pad;
 	__u32	server;		/* number */
-	__u64	word;		/* of the flow that xlvs_flow_seek found */
+	__u32	place;		/* where xlvs_flow_enter put the flow */
+	__u32	version;	/* of the stripe's lock, from before the flow was looked for and not found */
+	__u32	sought;		/* that look was for the flow of the packet at hand, in its own direction */
+	__u64	word;		/* of the flow that xlvs_flow_seek found, or xlvs_flow_enter made */
 };
 
 /* In the scratch map: behind what the rest uses, and off the walk's stack. */
@@ -253,14 +256,30 @@ static __always_inline __u32 bucket_find(void *bucket, const struct ends *e, int
 	return i;
 }
 
-/* The flow of these ends, idle for too long or not, if it is in its own bucket: nearly all are. */
-static __always_inline int find_in_first(struct found *found, const struct xlvs_head *h, const struct ends *e, int v6)
+/* Begin to load a bucket that will be looked at soon. */
+static __always_inline void bring(__u32 number, int v6)
+{
+	struct xlvs_flow *first = bucket_at(number, v6);
+
+	if (!first)
+		return;
+	READ_ONCE(first->life);
+	READ_ONCE(first[2].life);
+}
+
+/*
+ * The flow of these ends, idle for too long or not, if it is in its own bucket: nearly all are.  A packet that *opens*
+ * flows will likely not find it; then the bucket beside is next.
+ */
+static __always_inline int find_in_first(struct found *found, const struct xlvs_head *h, const struct ends *e, int opens, int v6)
 {
 	__u32 number = bucket_of(h, e), slot;
 	void *bucket = bucket_at(number, v6);
 
 	if (!bucket)
 		return 0;
+	if (unlikely(opens))
+		bring(number ^ 1, v6);
 	slot = bucket_find(bucket, e, v6, &found->word);
 	if (slot >= XLVS_WAYS)
 		return 0;
@@ -271,15 +290,15 @@ static __always_inline int find_in_first(struct found *found, const struct xlvs_
 	return 1;
 }
 
-static __always_inline int find_first(struct found *found, const struct ends *e)
+static __always_inline int find_first(struct found *found, const struct ends *e, int opens)
 {
 	struct xlvs_head *h = the_head();
 
 	if (!h)
 		return 0;
 	if (e->v6)
-		return find_in_first(found, h, e, 1);
-	return find_in_first(found, h, e, 0);
+		return find_in_first(found, h, e, opens, 1);
+	return find_in_first(found, h, e, opens, 0);
 }
 
 static __always_inline struct xlvs_stripe *stripe_of(const struct xlvs_head *h, __u32 bucket, int v6)

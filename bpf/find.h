@@ -111,7 +111,9 @@ static __noinline int open_chosen(struct walk *w)
 	if (!w)
 		return NO_SERVER;
 	s = server_at(w->server);
-	k = key_forward(&w->p);
+	k = scratch_at(KEY_AT);
+	if (k && !k->sought)
+		k = key_forward(&w->p);
 	if (!s || !k)
 		return NO_SERVER;
 	k->server = CHOICE_NUMBER(w->server);
@@ -121,7 +123,7 @@ static __noinline int open_chosen(struct walk *w)
 	opened = flow_open(k);
 	if (opened == OPEN_FULL)
 		return FULL;
-	if (opened == OPEN_RACED || !flow_seek(&w->found, k))
+	if (opened == OPEN_RACED || !flow_at(&w->found, k, k->place))
 		return RACED;
 	account_open(k->server, s->service);
 	return CHOSEN;
@@ -186,7 +188,7 @@ static __always_inline enum way find_known(struct walk *w, __u32 to, __u32 from,
 		e = ends_reply(&w->p);
 	else
 		return NO_WAY;
-	if (!find_first(&w->found, &e) || is_idle(w->found.flow, WORD_STATE(w->found.word), w->now) ||
+	if (!find_first(&w->found, &e, w->p.proto == IPPROTO_TCP && tcp_opens(w->p.tcp)) || is_idle(w->found.flow, WORD_STATE(w->found.word), w->now) ||
 	    (!reply && unlikely(is_reuse(&w->p, w->found.word))))
 		return NO_WAY;
 	w->server = WORD_SERVER(w->found.word);
@@ -239,8 +241,12 @@ static __noinline int forward_find(struct walk *w)
 	if (!w)
 		return 0;
 	k = key_forward(&w->p);
-	if (!flow_seek(&w->found, k))
+	if (!k)
 		return 0;
+	if (!flow_seek(&w->found, k)) {
+		k->sought = 1;
+		return 0;
+	}
 	if (is_reuse(&w->p, w->found.word)) {
 		xlvs_flow_end(k, w->found.place, w->found.word);
 		return 0;

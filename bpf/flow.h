@@ -2,15 +2,18 @@
 /*
  * Flows, as the walk sees them: find, step, account.
  *
- * The table behind is buckets.h (where a flow lies) and open.h (how it gets
- * in and out).  A CPU may hold a slot while another gives it away: a change of
+ * The table behind is buckets.h and spill.h (where a flow lies) and open.h (how
+ * it gets in and out).  A CPU may hold a slot while another gives it away: a change of
  * state is a compare-and-swap of the whole word, and counts only if it is
  * still the word that was found.
  */
 #ifndef XLVS_FLOW_H
 #define XLVS_FLOW_H
 
-#include "open.h"
+#ifndef XLVS_TABLE		/* the benchmark has another, to compare with */
+#define XLVS_TABLE	"open.h"
+#endif
+#include XLVS_TABLE
 
 #define SECOND	1000000000ull
 
@@ -71,6 +74,7 @@ static __always_inline struct key *key_of(const struct xlvs_addr *client, const 
 	k->proto = proto;
 	k->v6 = v6;
 	k->reply = reply;
+	k->sought = 0;
 	return k;
 }
 
@@ -82,6 +86,12 @@ static __always_inline struct key *key_forward(const struct pkt *p)
 static __always_inline struct key *key_reply(const struct pkt *p)
 {
 	return key_of(&p->dst, &p->src, p->ports >> 16 | p->ports << 16, p->proto, p->v6, 1);
+}
+
+/* The flow that was at this place a moment ago; false: another may be there by now. */
+static __always_inline int flow_at(struct found *found, const struct key *k, __u32 place)
+{
+	return found_at(found, k, place) && !((found->word ^ k->word) & IDENTITY);
 }
 
 /* The live flow of these ends, wherever it is; one that is idle for too long ends here. */
@@ -96,8 +106,7 @@ static __noinline int flow_seek(struct found *found, struct key *k)
 		xlvs_flow_end(k, place, 0);
 		return 0;
 	}
-	/* Another flow may be there by now. */
-	return place != NO_PLACE && found_at(found, k, place) && !((found->word ^ k->word) & IDENTITY);
+	return place != NO_PLACE && flow_at(found, k, place);
 }
 
 /* Let a packet change the flow's state, and with it what the flow counts as. */

@@ -73,7 +73,7 @@ static long import_one(__u32 i, void *unused)
 		return 0;
 	opened = flow_open(k);
 	r->failed = opened == OPEN_FULL;
-	if (opened == OPENED && flow_seek(&found, k))
+	if (opened == OPENED && flow_at(&found, k, k->place))
 		import_rest(&found, r);
 	return 0;
 }

@@ -222,7 +222,7 @@ static __always_inline void fill(struct xlvs_flow *flow, struct xlvs_flow6 *flow
 }
 
 /* Enter the flow into this slot of the two buckets, if it still holds *word*. */
-static __always_inline int take_slot(const struct key *k, __u32 bucket, __u32 slot, __u64 word, int v6)
+static __always_inline int take_slot(struct key *k, __u32 bucket, __u32 slot, __u64 word, int v6)
 {
 	__u32 number = bucket ^ (slot >= XLVS_WAYS);
 	__u64 busy = unused_word(word, XLVS_FLOW_BUSY);
@@ -235,12 +235,14 @@ static __always_inline int take_slot(const struct key *k, __u32 bucket, __u32 sl
 		return 0;
 	fill(flow, flow6, k);
 	load_add(k->server, is_active(k->state), 1);
-	__sync_lock_test_and_set(word_at(flow), word_of(k, busy));
+	k->place = place_of(number, slot & (XLVS_WAYS - 1), v6);
+	k->word = word_of(k, busy);
+	__sync_lock_test_and_set(word_at(flow), k->word);
 	return 1;
 }
 
 /* Enter the flow into the spill. */
-static __always_inline int take_spill(const struct key *k, struct xlvs_stripe *stripe)
+static __always_inline int take_spill(struct key *k, struct xlvs_stripe *stripe)
 {
 	struct xlvs_head *h = the_head();
 	struct xlvs_flow6 *flow = scratch_at(0);
@@ -258,8 +260,11 @@ static __always_inline int take_spill(const struct key *k, struct xlvs_stripe *s
 	load_add(k->server, is_active(k->state), 1);
 	for (i = 0; i < XLVS_SPILL_WAYS; i++) {
 		s->way = i;
-		if (!bpf_map_update_elem(&flow_spill, s, flow, BPF_NOEXIST))
-			return 1;
+		if (bpf_map_update_elem(&flow_spill, s, flow, BPF_NOEXIST))
+			continue;
+		k->place = XLVS_PLACE_SPILL | i;
+		k->word = word;
+		return 1;
 	}
 	load_add(k->server, is_active(k->state), -1);
 	__sync_fetch_and_add(&stripe->spilled, -1);
@@ -268,7 +273,7 @@ static __always_inline int take_spill(const struct key *k, struct xlvs_stripe *s
 
 enum opened { OPENED, OPEN_FULL, OPEN_RACED };
 
-static __always_inline int enter(const struct key *k, const struct xlvs_head *h, __u32 bucket, struct xlvs_stripe *stripe, int v6)
+static __always_inline int enter(struct key *k, const struct xlvs_head *h, __u32 bucket, struct xlvs_stripe *stripe, int v6)
 {
 	__u64 word = 0;
 	__u32 slot;
@@ -343,7 +348,7 @@ __noinline __u64 xlvs_flow_seek(struct key *k)
 }
 
 /* Enter a flow that is not in the table yet; its stripe is locked. */
-__noinline int xlvs_flow_enter(const struct key *k)
+__noinline int xlvs_flow_enter(struct key *k)
 {
 	struct xlvs_head *h = the_head();
 	struct xlvs_stripe *stripe;
@@ -367,30 +372,42 @@ __noinline int xlvs_flow_enter(const struct key *k)
 	return OPENED;
 }
 
-/* Enter a flow.  RACED: another CPU has just entered the same one, or is at it: look again. */
+/*
+ * Enter a flow; where it is, *k* says.  RACED: another CPU has just entered the same one, or is at it: look again.
+ *
+ * Two CPUs may each have looked for the flow in vain.  Who gets the lock at the version from before its look is the
+ * first; whoever gets it at another looks again.
+ */
 static __always_inline int flow_open(struct key *k)
 {
 	struct xlvs_head *h = the_head();
 	int i, opened = OPEN_RACED;
 	struct xlvs_stripe *stripe;
 	struct ends e = ends_in(k);
-	__u64 place;
+	__u64 place = NO_PLACE;
+	__u32 version;
 
 	if (!h)
 		return OPEN_FULL;
 	stripe = stripe_of(h, bucket_of(h, &e), k->v6);
 	if (!stripe)
 		return OPEN_FULL;
-	for (i = 0; i < LOCK_TRIES; i++)
-		if (!READ_ONCE(stripe->lock) && !__sync_val_compare_and_swap(&stripe->lock, 0, 1))
-			break;
-	if (i == LOCK_TRIES)
-		return OPEN_RACED;
-	place = xlvs_flow_seek(k);
+	version = k->version;
+	if (!k->sought || version & 1 || __sync_val_compare_and_swap(&stripe->lock, version, version + 1) != version) {
+		for (i = 0; i < LOCK_TRIES; i++) {
+			version = READ_ONCE(stripe->lock);
+			if (!(version & 1) && __sync_val_compare_and_swap(&stripe->lock, version, version + 1) == version)
+				break;
+		}
+		if (i == LOCK_TRIES)
+			return OPEN_RACED;
+		place = xlvs_flow_seek(k);
+	}
 	/* One that is idle for too long must be gone first: there are never two of the same ends. */
 	if (place == NO_PLACE || (place & PLACE_IDLE && xlvs_flow_end(k, place, 0)))
 		opened = xlvs_flow_enter(k);
-	__sync_lock_test_and_set(&stripe->lock, 0);
+	__sync_lock_test_and_set(&stripe->lock, version + 2);
+	k->sought = 0;
 	return opened;
 }
 

@@ -55,8 +55,11 @@ static __always_inline int spill_drop(const struct key *k, __u8 way, struct xlvs
 	return 1;
 }
 
-/* The place of the flow of these ends, wherever it is: its bucket, the one beside, the spill; NO_PLACE: nowhere. */
-static __always_inline __u32 place_find(const struct key *k, int v6, __u64 *word)
+/*
+ * The place of the flow of these ends, wherever it is: its bucket, the one beside, the spill; NO_PLACE: nowhere, as of
+ * the version that the stripe's lock had.
+ */
+static __always_inline __u32 place_find(struct key *k, int v6, __u64 *word)
 {
 	struct xlvs_head *h = the_head();
 	struct ends e = ends_in(k);
@@ -67,8 +70,12 @@ static __always_inline __u32 place_find(const struct key *k, int v6, __u64 *word
 	if (!h)
 		return NO_PLACE;
 	number = bucket_of(h, &e);
+	stripe = stripe_of(h, number, v6);
+	if (!stripe)
+		return NO_PLACE;
+	k->version = READ_ONCE(stripe->lock);
 	for (i = 0; i < 2; i++) {
-		void *bucket = bucket_at(number ^ i, v6);
+		void *bucket = bucket_at((number + AFTER(k->version)) ^ i, v6);
 
 		if (!bucket)
 			return NO_PLACE;
@@ -76,8 +83,7 @@ static __always_inline __u32 place_find(const struct key *k, int v6, __u64 *word
 		if (slot < XLVS_WAYS)
 			return place_of(number ^ i, BLUR(slot, h, XLVS_WAYS), v6);
 	}
-	stripe = stripe_of(h, number, v6);
-	if (!stripe || !READ_ONCE(stripe->spilled))
+	if (!READ_ONCE(stripe->spilled))
 		return NO_PLACE;
 	slot = spill_find(k, &e, word);
 	return slot < XLVS_SPILL_WAYS ? XLVS_PLACE_SPILL | BLUR(slot, h, XLVS_SPILL_WAYS) : NO_PLACE;

@@ -59,8 +59,8 @@ def stamp() -> str:
     return digest.hexdigest() + "\n"
 
 
-def compile_one(source: Path, target: Path) -> None:
-    """Compile *source* to *target*; raises `BuildError`."""
+def compile_one(source: Path, target: Path, *options: str) -> None:
+    """Compile *source* to *target*, with more *options* of the compiler; raises `BuildError`."""
     found = importlib.util.find_spec("ziglang")
     if found is None or found.origin is None:
         raise BuildError("the compiler is missing: run ./dev, which installs ziglang")
@@ -68,7 +68,7 @@ def compile_one(source: Path, target: Path) -> None:
     includes = [SOURCES, headers / "any-linux-any", headers / "x86-linux-any"]
     # Where the checkout lies must not show in the objects: equal sources give equal objects.
     renames = [f"-ffile-prefix-map={ROOT}=.", f"-ffile-prefix-map={headers}=include"]
-    command = [sys.executable, "-m", "ziglang", "cc", *FLAGS, *renames]
+    command = [sys.executable, "-m", "ziglang", "cc", *FLAGS, *options, *renames]
     command += [word for folder in includes for word in ("-I", str(folder))]
     command += ["-c", str(source), "-o", str(target)]
     if subprocess.run(command, cwd=ROOT, stdout=sys.stderr, check=False).returncode != 0:
