@@ -90,8 +90,11 @@ class Plan:
         return [*writes, w.Turn(self.epoch)]
 
 
-def plan(layout: Layout, wants: Wants, sources: Sources, epoch: int) -> Plan:
-    """Return the writes that put *wants* in force; raises `XlvsError` if it does not fit."""
+def plan(layout: Layout, wants: Wants, sources: Sources, epoch: int, fill: sched.Fill = sched.fill) -> Plan:
+    """Return the writes that put *wants* in force; raises `XlvsError` if it does not fit.
+
+    *fill* fills the tables of mh.
+    """
     edits = [
         _Edit(key, layout.services.get(key), want) for key, want in wants.items() if not _is_there(layout, key, want)
     ]
@@ -111,7 +114,7 @@ def plan(layout: Layout, wants: Wants, sources: Sources, epoch: int) -> Plan:
         *puts.put_addresses(change.addresses),
         *puts.put_servers(numbers, pending),
         *_put_slots(edits),
-        *_put_tables(layout, edits, last),
+        *_put_tables(layout, edits, last, fill),
         *_put_services(edits, values),
     ]
     tidy = [
@@ -346,12 +349,14 @@ def _choices(edit: _Edit) -> list[int]:
     ]
 
 
-def _put_tables(layout: Layout, edits: Sequence[_Edit], last: Mapping[ServerId, int]) -> list[w.Write]:
+def _put_tables(
+    layout: Layout, edits: Sequence[_Edit], last: Mapping[ServerId, int], fill: sched.Fill
+) -> list[w.Write]:
     tables = []
     for edit in edits:
         member = sched.get(edit.want.scheduler) if edit.want else None
         if member and member.TABLE_SIZE:
-            table = member.table(_entries(layout, edit, last))
+            table = member.table(_entries(layout, edit, last), fill)
             if table is not None:
                 tables.append((edit.index, table))
     return [w.PutTables([index for index, _ in tables], [table for _, table in tables])] if tables else []

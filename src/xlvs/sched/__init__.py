@@ -19,13 +19,30 @@ from dataclasses import replace
 
 from xlvs.errors import InvalidError, UnknownSchedulerError
 from xlvs.sched import lc, mh, rr, sh, wlc, wrr
-from xlvs.sched._family import HEAD, NO_SERVER, Ask, Entry, Parameters, Scheduler, Slots, State, Table, View
+from xlvs.sched._family import (
+    HEAD,
+    NO_SERVER,
+    Array,
+    Ask,
+    Entry,
+    Fill,
+    Parameters,
+    Scheduler,
+    Slots,
+    State,
+    Table,
+    View,
+)
+from xlvs.sched.mh import Filled, fill
 
 __all__ = [
     "HEAD",
     "NO_SERVER",
+    "Array",
     "Ask",
     "Entry",
+    "Fill",
+    "Filled",
     "Model",
     "Parameters",
     "Scheduler",
@@ -33,6 +50,7 @@ __all__ = [
     "State",
     "Table",
     "View",
+    "fill",
     "flag",
     "get",
     "names",

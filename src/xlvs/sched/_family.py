@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -23,7 +23,12 @@ NO_SERVER = 0xFFFFFFFF
 FALLBACK = "flag-1"
 PORT = "flag-2"
 
+Array = npt.NDArray[Any]
+
 Table = npt.NDArray[np.uint32]
+
+Fill = Callable[[Array, Array, int], Array]
+"""What fills a table of mh: `mh.fill`, or something faster with the same result."""
 
 Slots = Sequence[tuple[int, int]]
 """(server number, weight), newest server first."""
@@ -90,7 +95,7 @@ class Scheduler(Protocol):
     def parameters(self, weights: Sequence[int]) -> Parameters:
         """Return what goes into the service's value."""
 
-    def table(self, servers: Sequence[Entry]) -> Table | None:
+    def table(self, servers: Sequence[Entry], fill: Fill = ...) -> Table | None:
         """Return the table of server numbers for *servers*, newest first; None if it has none."""
 
     def start(self, weights: Sequence[int]) -> State:
