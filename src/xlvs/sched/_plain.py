@@ -17,6 +17,21 @@ def table(servers: Sequence[Entry], fill: Fill | None = None) -> Table | None:
     return None
 
 
+def ring(weights: Sequence[int]) -> Table | None:
+    """Return None: there is no ring."""
+    return None
+
+
+def to_ring(state: State, weights: Sequence[int]) -> State:
+    """Return the same: there is no ring."""
+    return state
+
+
+def from_ring(state: State, weights: Sequence[int]) -> State:
+    """Return the same: there is no ring."""
+    return state
+
+
 def start(weights: Sequence[int]) -> State:
     """Return the empty state."""
     return State()

@@ -25,9 +25,22 @@ import numpy as np
 
 from xlvs.sched._family import FALLBACK, NO_SERVER, PORT, Array, Ask, Entry, Fill, State, Table, View
 from xlvs.sched._hashing import MASK, folds, seek
-from xlvs.sched._plain import carry, parameters, start
+from xlvs.sched._plain import carry, from_ring, parameters, ring, start, to_ring
 
-__all__ = ["FLAGS", "TABLE_SIZE", "Filled", "carry", "choose", "fill", "parameters", "start", "table"]
+__all__ = [
+    "FLAGS",
+    "TABLE_SIZE",
+    "Filled",
+    "carry",
+    "choose",
+    "fill",
+    "from_ring",
+    "parameters",
+    "ring",
+    "start",
+    "table",
+    "to_ring",
+]
 
 TABLE_SIZE = 4093
 FLAGS: Mapping[str, str] = {"mh-fallback": FALLBACK, "mh-port": PORT}

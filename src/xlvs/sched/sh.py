@@ -14,9 +14,20 @@ import numpy as np
 
 from xlvs.sched._family import FALLBACK, PORT, Ask, Entry, Fill, State, Table, View
 from xlvs.sched._hashing import MASK, seek
-from xlvs.sched._plain import carry, parameters, start
+from xlvs.sched._plain import carry, from_ring, parameters, ring, start, to_ring
 
-__all__ = ["FLAGS", "TABLE_SIZE", "carry", "choose", "parameters", "start", "table"]
+__all__ = [
+    "FLAGS",
+    "TABLE_SIZE",
+    "carry",
+    "choose",
+    "from_ring",
+    "parameters",
+    "ring",
+    "start",
+    "table",
+    "to_ring",
+]
 
 TABLE_SIZE = 256
 FLAGS: Mapping[str, str] = {"sh-fallback": FALLBACK, "sh-port": PORT}
