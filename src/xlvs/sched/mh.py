@@ -63,15 +63,17 @@ def fill(seeds: Array, turns: Array, size: int) -> Array:
     owners = [NO_SERVER] * size
     places = [_hash(seed, _OFFSET_KEY) % size for seed in seeds.tolist()]
     skips = [_hash(seed, _SKIP_KEY) % (size - 1) + 1 for seed in seeds.tolist()]
-    claims = turns.tolist()
+    servers = list(zip(range(len(places)), skips, turns.tolist(), strict=True))
     left = size
     while left:
-        for i in range(len(places)):
-            for _ in range(min(claims[i], left)):
-                while owners[places[i]] != NO_SERVER:
-                    places[i] = (places[i] + skips[i]) % size
-                owners[places[i]] = i
+        for server, skip, claims in servers:
+            place = places[server]
+            for _ in range(min(claims, left)):
+                while owners[place] != NO_SERVER:
+                    place = (place + skip) % size
+                owners[place] = server
                 left -= 1
+            places[server] = place
     return np.array(owners, np.uint32)
 
 
