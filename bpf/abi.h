@@ -96,7 +96,7 @@ struct xlvs_service {
 	__u32	index;		/* of sched_state and tables: 2 * number, or 2 * number + 1; the number's stats are service_stats */
 	__u32	block;		/* first of this service's consecutive blocks of slots */
 	__u32	n;		/* servers in the slots, newest first */
-	__u32	table_size;	/* entries in tables[]: sh, mh; otherwise 0 */
+	__u32	table_size;	/* entries in tables[]: sh, mh, and rr and wrr that have a ring; otherwise 0 */
 	__u32	max_weight;	/* wrr: mw = max weight - (gcd - 1) */
 	__u32	gcd;		/* wrr: gcd of all weights */
 	__u8	sched;		/* enum xlvs_sched */
@@ -163,7 +163,7 @@ struct xlvs_load {
 /* Scheduler state: one word, replaced by compare-and-swap. */
 struct xlvs_sched_state {
 	__u32	pos;		/* place of the last choice; XLVS_POS_HEAD: before the first */
-	__s32	cw;		/* wrr: current weight */
+	__s32	cw;		/* wrr: current weight; of rr and wrr with a ring, the last choice's index in that, or -1 */
 };
 
 #define XLVS_POS_HEAD		0xffffffffu

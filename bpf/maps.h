@@ -74,7 +74,7 @@ struct {
 	__type(value, struct xlvs_sched_state);
 } sched_state SEC(".maps");
 
-/* U. Tables of choices for sh and mh (XLVS_NO_SERVER: none), by the index of a service. */
+/* U. By the index of a service: tables of choices for sh and mh (XLVS_NO_SERVER: none), rings of places for rr and wrr. */
 struct xlvs_table_map {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(map_flags, BPF_F_INNER_MAP | BPF_F_MMAPABLE);

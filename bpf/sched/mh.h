@@ -12,47 +12,12 @@
 #ifndef XLVS_SCHED_MH_H
 #define XLVS_SCHED_MH_H
 
+#include "siphash.h"
 #include "table.h"
-
-#define XLVS_MH_KEY		2654435761ull	/* both halves */
-
-#define ROTATE(v, by)		((v) << (by) | (v) >> (64 - (by)))
-
-struct sip {
-	__u64 a, b, c, d;
-};
-
-static __always_inline void sip_round(struct sip *v)
-{
-	v->a += v->b;
-	v->b = ROTATE(v->b, 13) ^ v->a;
-	v->a = ROTATE(v->a, 32);
-	v->c += v->d;
-	v->d = ROTATE(v->d, 16) ^ v->c;
-	v->a += v->d;
-	v->d = ROTATE(v->d, 21) ^ v->a;
-	v->c += v->b;
-	v->b = ROTATE(v->b, 17) ^ v->c;
-	v->c = ROTATE(v->c, 32);
-}
 
 static __always_inline __u32 mh_hash(const struct seek *s, __u32 offset)
 {
-	__u64 message = 4ull << 56 | (__u32)(s->client + offset);	/* its length and its only word */
-	struct sip v = {
-		.a = 0x736f6d6570736575ull ^ XLVS_MH_KEY,
-		.b = 0x646f72616e646f6dull ^ XLVS_MH_KEY,
-		.c = 0x6c7967656e657261ull ^ XLVS_MH_KEY,
-		.d = 0x7465646279746573ull ^ XLVS_MH_KEY ^ message,
-	};
-
-	sip_round(&v);
-	v.a ^= message;
-	v.c ^= 0xff;
-	sip_round(&v);
-	sip_round(&v);
-	sip_round(&v);
-	return (__u32)(v.a ^ v.b ^ v.c ^ v.d) % s->size;
+	return siphash(s->client + offset, XLVS_MH_KEY) % s->size;
 }
 
 static long mh_retry(__u32 i, struct seek *s)

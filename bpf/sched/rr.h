@@ -5,11 +5,14 @@
  * Take the next server with a weight, beginning behind the place of the last
  * choice and, past the last place, again at the first.  The last choice itself
  * comes last.  How large a weight is does not matter.  (After ip_vs_rr.c.)
+ *
+ * A service of more than a few servers, some of them of weight 0, has a ring of
+ * the others (ring.h), so that the next one need not be searched for.
  */
 #ifndef XLVS_SCHED_RR_H
 #define XLVS_SCHED_RR_H
 
-#include "slots.h"
+#include "ring.h"
 
 static __always_inline __u32 xlvs_rr(const struct xlvs_service *svc)
 {
@@ -18,6 +21,8 @@ static __always_inline __u32 xlvs_rr(const struct xlvs_service *svc)
 
 	if (!state)
 		return XLVS_NO_SERVER;
+	if (svc->table_size)
+		return xlvs_ring(svc, state);
 	for (i = 0; i < XLVS_SCHED_TRIES; i++) {
 		__u64 old = READ_ONCE(*state);
 		__u32 from = (__u32)old + 1;	/* 0 after XLVS_POS_HEAD */

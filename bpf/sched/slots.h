@@ -4,10 +4,12 @@
  * schedulers without a table have in common.  Slots behind the last server
  * have weight 0, as have those of servers that take no new flows.
  *
- * The inner loop is a plain one over the slots of a block, the outer one
- * bpf_loop over blocks: a third of the price of bpf_loop over servers, and the
- * verifier sees 16 slots, not 1024.  The global functions are verified once,
- * on their own, wherever they are called from.
+ * The inner loop is a plain one over the slots of a block, so that the verifier
+ * sees 16 of them, not 1024.  Where the outer one ends early it is bpf_loop;
+ * where it never does, that would cost a callback per block, a quarter of all:
+ * there a function goes through some of the blocks and is called again for the
+ * next.  Global functions are verified once, on their own, wherever they are
+ * called from.
  */
 #ifndef XLVS_SCHED_SLOTS_H
 #define XLVS_SCHED_SLOTS_H
@@ -69,66 +71,83 @@ __noinline __u64 xlvs_find(__u32 block, __u32 from, __u32 n, __u32 weight)
 }
 
 struct least {
-	__u32 block;
+	__u32 at;		/* the next block, and behind the last one */
+	__u32 end;
 	struct xlvs_slot best;
 	__s64 overhead;		/* of the best */
 };
 
-static __always_inline long least_in(__u32 i, struct least *l, int weighted)
+#define XLVS_LEAST_BLOCKS	8	/* of one call */
+
+static __always_inline void least_of_some(struct least *l, int weighted)
 {
-	__s64 overhead, least = l->overhead;
+	__s64 overhead, less, least = l->overhead;
 	struct xlvs_slot best = l->best;
-	const struct xlvs_block *block;
-	__u32 number = l->block + i;
-	int j;
+	int i, j;
 
-	block = bpf_map_lookup_elem(&slots, &number);
-	if (!block)
-		return 1;
-	for (j = 0; j < XLVS_SLOTS_PER_BLOCK; j++) {
-		const struct xlvs_slot *slot = &block->slot[j];
-		__u32 server = CHOICE_NUMBER(slot->choice);
-		const struct xlvs_load *load;
+	for (i = 0; i < XLVS_LEAST_BLOCKS && l->at < l->end; i++) {
+		const struct xlvs_block *block = bpf_map_lookup_elem(&slots, &l->at);
 
-		if (!slot->weight)
-			continue;
-		load = bpf_map_lookup_elem(&loads, &server);
-		if (!load)
-			continue;
-		overhead = ((__s64)READ_ONCE(load->active) << 8) + READ_ONCE(load->inactive);
-		if (weighted ? overhead * best.weight < least * slot->weight : overhead < least) {
+		if (!block)
+			break;
+		l->at++;
+#pragma unroll
+		for (j = 0; j < XLVS_SLOTS_PER_BLOCK; j++) {
+			const struct xlvs_slot *slot = &block->slot[j];
+			__u32 server = CHOICE_NUMBER(slot->choice);
+			const __u64 *load;
+			__u64 both;
+
+			if (!slot->weight)
+				continue;
+			load = bpf_map_lookup_elem(&loads, &server);
+			if (!load)
+				continue;
+			both = READ_ONCE(*load);	/* struct xlvs_load: active, inactive */
+			overhead = ((__s64)(both << 32) >> 24) + ((__s64)both >> 32);
+			less = weighted ? overhead * best.weight - least * slot->weight : overhead - least;
+			if (less >= 0)
+				continue;
 			best = *slot;
 			least = overhead;
 		}
 	}
 	l->best = best;
 	l->overhead = least;
+}
+
+/* Global functions, so that each is verified once, and returning something, as those must. */
+__noinline int xlvs_least_plain(struct least *l)
+{
+	if (l)
+		least_of_some(l, 0);
 	return 0;
 }
 
-static long least_in_block(__u32 i, struct least *l)
+__noinline int xlvs_least_weighted(struct least *l)
 {
-	return least_in(i, l, 0);
-}
-
-static long least_weighted_in_block(__u32 i, struct least *l)
-{
-	return least_in(i, l, 1);
+	if (l)
+		least_of_some(l, 1);
+	return 0;
 }
 
 /* The server with the least overhead, or overhead / weight; the first of equals. */
 __noinline __u32 xlvs_least(__u32 block, __u32 n, __u32 weighted)
 {
 	struct least l = {
-		.block = block,
+		.at = block,
+		.end = block + blocks_of(n),
 		.best = { .choice = XLVS_NO_SERVER },	/* of weight 0, and so worse than any */
 		.overhead = XLVS_WORST,
 	};
+	int i;
 
-	if (weighted)
-		bpf_loop(blocks_of(n), least_weighted_in_block, &l, 0);
-	else
-		bpf_loop(blocks_of(n), least_in_block, &l, 0);
+	for (i = 0; i < XLVS_SERVICE_BLOCKS / XLVS_LEAST_BLOCKS && l.at < l.end; i++) {
+		if (weighted)
+			xlvs_least_weighted(&l);
+		else
+			xlvs_least_plain(&l);
+	}
 	return l.best.choice;
 }
 

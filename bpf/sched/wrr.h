@@ -10,11 +10,17 @@
  *
  * Since cw is never above the largest weight, a whole round always finds a
  * server: the rest of this round and one more are all there is to search.
+ *
+ * That is a look at every server of the service when one is much heavier than
+ * the others.  So a service of more than a few servers of different weights has
+ * a ring of all rounds (ring.h).  Without a ring is only one whose rounds have
+ * more than 65536 entries together: the sum of the weights over their divisor.
+ * There a choice passes over up to 1024 servers, a microsecond.
  */
 #ifndef XLVS_SCHED_WRR_H
 #define XLVS_SCHED_WRR_H
 
-#include "slots.h"
+#include "ring.h"
 
 static __always_inline __u32 xlvs_wrr(const struct xlvs_service *svc)
 {
@@ -24,6 +30,8 @@ static __always_inline __u32 xlvs_wrr(const struct xlvs_service *svc)
 
 	if (!state || top <= 0)
 		return XLVS_NO_SERVER;
+	if (svc->table_size)
+		return xlvs_ring(svc, state);
 	for (i = 0; i < XLVS_SCHED_TRIES; i++) {
 		__u64 old = READ_ONCE(*state);
 		__s32 cw = old >> 32;

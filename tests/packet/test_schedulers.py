@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import pytest
 
@@ -34,7 +34,15 @@ def test_programs_choose_what_ipvs_chose(roomy: Director, run: captures.Run, hoo
 class Trial:
     """One service at once on the programs and on its model, with edits by chance."""
 
-    def __init__(self, director: Director, scheduler: str, flags: frozenset[str], family: int, hook: str) -> None:
+    def __init__(
+        self,
+        director: Director,
+        scheduler: str,
+        flags: frozenset[str],
+        family: int,
+        hook: str,
+        weights: Sequence[int] = (0, 1, 2, 3, 10, 60000),
+    ) -> None:
         self.chance = random.Random(f"{scheduler} {sorted(flags)} {family}")
         key = ServiceKey("tcp", Address.parse("192.0.2.1" if family == 4 else "2001:db8::1"), 80)
         self.farm = farm.Farm(director, Service(key, scheduler, flags), hook)
@@ -43,6 +51,7 @@ class Trial:
         self._last_weights: dict[Address, int] = {}
         self._fresh = farm.addresses(family)
         self._family = family
+        self._weights = weights
         self._port = 1024
 
     def client(self) -> tuple[Address, int]:
@@ -52,9 +61,9 @@ class Trial:
         first, by = ("198.51.0.0", bits) if self._family == 4 else ("2001:db8::", bits << 40)
         return later(Address.parse(first), by), self._port
 
-    def edit(self) -> None:
-        """Delete some servers, give some another weight, add some; tell both sides."""
-        kept = [s for s in self.servers if self.chance.random() < 0.9]
+    def edit(self, share: float = 0.9) -> None:
+        """Delete all but a *share* of the servers, give some another weight, add some; tell both sides."""
+        kept = [s for s in self.servers if self.chance.random() < share]
         kept = [s if self.chance.random() < 0.9 else self._server(s.address) for s in kept]
         added = [self._server(self._fresh.pop()) for _ in range(min(self.chance.randrange(20), len(self._fresh)))]
         for gone in {s.address for s in self.servers} - {s.address for s in kept}:
@@ -80,7 +89,7 @@ class Trial:
         return next((address for address, known in numbers.items() if known == number), None)
 
     def _server(self, address: Address) -> Server:
-        return Server(address, 80, "nat", self.chance.choice([0, 1, 2, 3, 10, 60000]))
+        return Server(address, 80, "nat", self.chance.choice(self._weights))
 
 
 CASES = [(name, frozenset[str]()) for name in sched.names()] + [
@@ -101,6 +110,23 @@ def test_programs_choose_what_the_model_chooses(
             client = trial.client()
             expected = trial.ask(*client)
             assert trial.farm.connect(*client) == expected
+
+
+@pytest.mark.parametrize("scheduler", ["rr", "wrr"])
+def test_programs_go_on_where_they_were_with_a_ring_or_without(
+    roomy: Director, scheduler: str, family: int, hook: str
+) -> None:
+    """A service that gets a ring, another one, and none any more, misses no choice of the model's and repeats none."""
+    trial = Trial(roomy, scheduler, frozenset(), family, hook, weights=(0, 1, 2, 3, 10))
+    rings = set()
+    for share in (0.9, 0.9, 0.9, 0.2) * 3:
+        trial.edit(share)
+        rings.add(sched.get(scheduler).ring([s.weight for s in trial.servers]) is not None)
+        for _ in range(30):
+            client = trial.client()
+            expected = trial.ask(*client)
+            assert trial.farm.connect(*client) == expected
+    assert rings == {False, True}
 
 
 def test_a_flow_that_finds_no_room_gets_the_stateless_choice(roomy: Director, family: int, hook: str) -> None:

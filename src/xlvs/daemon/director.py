@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import xlvs
+from xlvs import sched
 from xlvs.config import differences
 from xlvs.daemon import api, configuration
 from xlvs.daemon.attach import Attachments
@@ -38,6 +39,7 @@ from xlvs.daemon.stats import SAMPLE_S
 from xlvs.daemon.store import Store
 from xlvs.dataplane import Loaded
 from xlvs.dataplane import _abi as abi
+from xlvs.dataplane.maglev import Filler
 from xlvs.errors import InvalidError, XlvsError
 from xlvs.model import Address, State
 
@@ -71,7 +73,7 @@ class Daemon:
         self._monitor = Monitor()
         self._kernel = Kernel(loaded.maps)
         routes = Routes(self._netlink, lambda address: self.engine.is_virtual(address))
-        self.engine = Engine(self._kernel, Store(paths), routes)
+        self.engine = Engine(self._kernel, Store(paths), routes, Filler(sched.fill, _fills_slowly))
         programs = {name: program.fd for name, program in loaded.programs.items()}
         self._attachments = Attachments(paths.links, programs, self._kernel, self._netlink, options.wish)
         self._vips = Vips(self._netlink, paths.vips)
@@ -291,3 +293,7 @@ def _guarded(act: Callable[[], None]) -> None:
         act()
     except (XlvsError, OSError) as err:
         log("failed", why=err)
+
+
+def _fills_slowly(why: Exception) -> None:
+    log("tables of mh are filled without the kernel's help, which takes a hundred times as long", why=why)

@@ -15,6 +15,7 @@ from collections.abc import Collection, Iterable, Iterator
 import numpy as np
 from msgspec.structs import replace
 
+from xlvs import sched
 from xlvs.daemon import fault
 from xlvs.daemon import store as disk
 from xlvs.daemon.host.routes import Routes
@@ -35,9 +36,12 @@ _FULL = {errno.E2BIG, errno.ENOSPC, errno.ENOMEM}
 
 
 class Engine:
-    """The director's state.  *kernel* holds the maps, *store* the disk, *routes* the way to the real servers."""
+    """The director's state.  *kernel* holds the maps, *store* the disk, *routes* the way to the real servers.
 
-    def __init__(self, kernel: Kernel, store: disk.Store, routes: Routes) -> None:
+    *fill* fills the tables of mh.
+    """
+
+    def __init__(self, kernel: Kernel, store: disk.Store, routes: Routes, fill: sched.Fill = sched.fill) -> None:
         self.kernel = kernel
         self.routes = routes
         self.state = State()
@@ -47,6 +51,7 @@ class Engine:
             "server": Counters(kernel.limits.servers),
         }
         self._store = store
+        self._fill = sched.Filled(fill)
         self._baselines = disk.Baselines()
         self._counted = {"service": 0, "server": 0}
         self._retired: set[int] = set()
@@ -178,7 +183,7 @@ class Engine:
         """Plan, and put everything where no packet looks yet."""
         self._claim({key.address for key, want in wants.items() if want})
         addresses = {s.address for want in wants.values() if want for s in want.servers}
-        made = plan(self.layout, wants, self.routes.sources(addresses), epoch)
+        made = plan(self.layout, wants, self.routes.sources(addresses), epoch, self._fill)
         try:
             self._write(made.prepare)
         except (XlvsError, OSError):

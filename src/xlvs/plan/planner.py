@@ -48,10 +48,16 @@ class _Edit(msgspec.Struct):
     block: int = 0
     numbers: tuple[int, ...] = ()
     gone: list[ServerId] = []
+    table: Array | None = None
 
     @property
     def servers(self) -> tuple[Server, ...]:
         return self.want.servers if self.want else ()
+
+    @property
+    def weights(self) -> list[int]:
+        """Newest first, as schedulers take them."""
+        return [server.weight for server in reversed(self.servers)]
 
     @property
     def half(self) -> int:
@@ -90,8 +96,11 @@ class Plan:
         return [*writes, w.Turn(self.epoch)]
 
 
-def plan(layout: Layout, wants: Wants, sources: Sources, epoch: int) -> Plan:
-    """Return the writes that put *wants* in force; raises `XlvsError` if it does not fit."""
+def plan(layout: Layout, wants: Wants, sources: Sources, epoch: int, fill: sched.Fill = sched.fill) -> Plan:
+    """Return the writes that put *wants* in force; raises `XlvsError` if it does not fit.
+
+    *fill* fills the tables of mh.
+    """
     edits = [
         _Edit(key, layout.services.get(key), want) for key, want in wants.items() if not _is_there(layout, key, want)
     ]
@@ -102,6 +111,8 @@ def plan(layout: Layout, wants: Wants, sources: Sources, epoch: int) -> Plan:
     numbers, rows, old = numbers[differs], rows[differs], old[differs]
     fresh = old["proto"] == 0
     last = _last_weights(layout, edits)
+    for edit in edits:
+        edit.table = _table(layout, edit, last, fill)
     change = Change(_placed(edits), numbers, rows, _retired(edits), {}, {}, [], last)
     pending = _pending_lives(rows, old, epoch)
     change.addresses = upkeep.flags_of(layout, _needs(edits, rows))
@@ -111,7 +122,7 @@ def plan(layout: Layout, wants: Wants, sources: Sources, epoch: int) -> Plan:
         *puts.put_addresses(change.addresses),
         *puts.put_servers(numbers, pending),
         *_put_slots(edits),
-        *_put_tables(layout, edits, last),
+        *_put_tables(edits),
         *_put_services(edits, values),
     ]
     tidy = [
@@ -124,7 +135,7 @@ def plan(layout: Layout, wants: Wants, sources: Sources, epoch: int) -> Plan:
     undo = [
         *_unsettled(edits, values),
         *puts.put_servers(numbers, old),
-        *puts.drop_tables([edit.index for edit in edits if edit.want and sched.get(edit.want.scheduler).TABLE_SIZE]),
+        *puts.drop_tables([edit.index for edit in edits if edit.table is not None]),
     ]
     fresh_ids = [edit.id for edit in edits if edit.want and layout.service_id(edit.key) is None]
     return Plan(epoch, prepare, tidy, undo, change, numbers[fresh].tolist(), fresh_ids, edits)
@@ -273,7 +284,7 @@ def _placed(edits: Sequence[_Edit]) -> dict[ServiceKey, Placed | None]:
     values["index"] = [edit.index for edit, _, _ in wanted]
     values["block"] = [edit.block for edit, _, _ in wanted]
     values["n"] = [len(edit.numbers) for edit, _, _ in wanted]
-    values["table_size"] = [member.TABLE_SIZE for _, _, member in wanted]
+    values["table_size"] = [0 if edit.table is None else len(edit.table) for edit, _, _ in wanted]
     parameters = [member.parameters([s.weight for s in want.servers]) for _, want, member in wanted]
     values["max_weight"] = [found.max_weight for found in parameters]
     values["gcd"] = [found.gcd for found in parameters]
@@ -346,15 +357,17 @@ def _choices(edit: _Edit) -> list[int]:
     ]
 
 
-def _put_tables(layout: Layout, edits: Sequence[_Edit], last: Mapping[ServerId, int]) -> list[w.Write]:
-    tables = []
-    for edit in edits:
-        member = sched.get(edit.want.scheduler) if edit.want else None
-        if member and member.TABLE_SIZE:
-            table = member.table(_entries(layout, edit, last))
-            if table is not None:
-                tables.append((edit.index, table))
+def _put_tables(edits: Sequence[_Edit]) -> list[w.Write]:
+    tables = [(edit.index, edit.table) for edit in edits if edit.table is not None]
     return [w.PutTables([index for index, _ in tables], [table for _, table in tables])] if tables else []
+
+
+def _table(layout: Layout, edit: _Edit, last: Mapping[ServerId, int], fill: sched.Fill) -> Array | None:
+    """Return the table of the service, or its ring; None if it has neither."""
+    if edit.want is None:
+        return None
+    member = sched.get(edit.want.scheduler)
+    return member.table(_entries(layout, edit, last), fill) if member.TABLE_SIZE else member.ring(edit.weights)
 
 
 def _entries(layout: Layout, edit: _Edit, last: Mapping[ServerId, int]) -> list[sched.Entry]:
@@ -371,7 +384,16 @@ def _carried(edit: _Edit, read_state: ReadState) -> tuple[int, int]:
     """Return the scheduler state to start with: the present one, brought along to the new order."""
     assert edit.want
     member = sched.get(edit.want.scheduler)
-    if edit.have is None or edit.have.service.scheduler != edit.want.scheduler:
-        return member.start([s.weight for s in reversed(edit.servers)])
-    new = [(n, s.weight) for n, s in zip(edit.numbers, edit.servers, strict=True)][::-1]
-    return member.carry(sched.State(*read_state(edit.have.index)), edit.have.slots, new)
+    state = _followed(edit, member, read_state)
+    return state if edit.table is None else member.to_ring(state, edit.weights)
+
+
+def _followed(edit: _Edit, member: sched.Scheduler, read_state: ReadState) -> sched.State:
+    """Return the same, as it is without a ring."""
+    have = edit.have
+    if have is None or sched.get(have.service.scheduler) is not member:
+        return member.start(edit.weights)
+    state, old = sched.State(*read_state(have.index)), have.slots
+    if have.table_size:
+        state = member.from_ring(state, [weight for _, weight in old])
+    return member.carry(state, old, list(zip(reversed(edit.numbers), edit.weights, strict=True)))

@@ -2,10 +2,11 @@
 
 A scheduler is a pair, ``bpf/sched/NAME.h`` and ``xlvs/sched/NAME.py``.  The
 kernel half makes the choices.  The user half derives from a service's servers
-what that needs: `Scheduler.parameters` of the weights, `Scheduler.table`, and
-the `State` to go on with when servers change (`Scheduler.carry`) or the
-scheduler itself (`Scheduler.start`).  `Scheduler.choose` is the model: what the
-kernel half must answer, for tests and for predicting.
+what that needs: `Scheduler.parameters` of the weights, a `Scheduler.table` or a
+`Scheduler.ring`, and the `State` to go on with when servers change
+(`Scheduler.carry`) or the scheduler itself (`Scheduler.start`).
+`Scheduler.choose` is the model: what the kernel half must answer, for tests and
+for predicting.
 
 Pure: nothing here knows maps or packets.  Servers are always in the order in
 which they are walked, newest first.
@@ -19,13 +20,30 @@ from dataclasses import replace
 
 from xlvs.errors import InvalidError, UnknownSchedulerError
 from xlvs.sched import lc, mh, rr, sh, wlc, wrr
-from xlvs.sched._family import HEAD, NO_SERVER, Ask, Entry, Parameters, Scheduler, Slots, State, Table, View
+from xlvs.sched._family import (
+    HEAD,
+    NO_SERVER,
+    Array,
+    Ask,
+    Entry,
+    Fill,
+    Parameters,
+    Scheduler,
+    Slots,
+    State,
+    Table,
+    View,
+)
+from xlvs.sched.mh import Filled, fill
 
 __all__ = [
     "HEAD",
     "NO_SERVER",
+    "Array",
     "Ask",
     "Entry",
+    "Fill",
+    "Filled",
     "Model",
     "Parameters",
     "Scheduler",
@@ -33,6 +51,7 @@ __all__ = [
     "State",
     "Table",
     "View",
+    "fill",
     "flag",
     "get",
     "names",

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -23,7 +23,12 @@ NO_SERVER = 0xFFFFFFFF
 FALLBACK = "flag-1"
 PORT = "flag-2"
 
+Array = npt.NDArray[Any]
+
 Table = npt.NDArray[np.uint32]
+
+Fill = Callable[[Array, Array, int], Array]
+"""What fills a table of mh: `mh.fill`, or something faster with the same result."""
 
 Slots = Sequence[tuple[int, int]]
 """(server number, weight), newest server first."""
@@ -82,7 +87,7 @@ class Scheduler(Protocol):
     """A member of the family: a module with these names."""
 
     TABLE_SIZE: int
-    """Entries of its table; 0 if it has none."""
+    """Entries of its table of servers; 0 if it has none."""
 
     FLAGS: Mapping[str, str]
     """Its own words for scheduler flags, and the flag each stands for."""
@@ -90,14 +95,23 @@ class Scheduler(Protocol):
     def parameters(self, weights: Sequence[int]) -> Parameters:
         """Return what goes into the service's value."""
 
-    def table(self, servers: Sequence[Entry]) -> Table | None:
+    def table(self, servers: Sequence[Entry], fill: Fill = ...) -> Table | None:
         """Return the table of server numbers for *servers*, newest first; None if it has none."""
+
+    def ring(self, weights: Sequence[int]) -> Table | None:
+        """Return the places of the servers in the order of the choices; None if choosing needs no ring, or has none."""
 
     def start(self, weights: Sequence[int]) -> State:
         """Return the state of a service that gets this scheduler now."""
 
     def carry(self, state: State, old: Slots, new: Slots) -> State:
         """Return the state after the servers *old* became *new*; the same if they are the same."""
+
+    def to_ring(self, state: State, weights: Sequence[int]) -> State:
+        """Return the state as the kernel half keeps it beside a ring."""
+
+    def from_ring(self, state: State, weights: Sequence[int]) -> State:
+        """Return the state of which `to_ring`, or a choice by the ring, made this one."""
 
     def choose(self, view: View, ask: Ask) -> tuple[int | None, State]:
         """Return the server's number, or None, and the state after the choice: what the kernel half must do."""

@@ -1,12 +1,14 @@
-"""What sh and mh share: a client as a number, and the search in a table."""
+"""What sh and mh share: address and port as a number, and the search in a table."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from itertools import chain
 
+import numpy as np
+
 from xlvs.model import Address
-from xlvs.sched._family import FALLBACK, NO_SERVER, PORT, Ask, View
+from xlvs.sched._family import FALLBACK, NO_SERVER, PORT, Array, Ask, Entry, View
 
 MASK = 0xFFFFFFFF
 
@@ -19,6 +21,14 @@ def fold(address: Address, port: int) -> int:
         whole >>= 32
         words ^= whole
     return ((words & MASK) + port) & MASK
+
+
+def folds(servers: Sequence[Entry]) -> Array:
+    """Return `fold` of each of the *servers*."""
+    words = np.frombuffer(b"".join(server.address for server in servers), ">u4").reshape(-1, 4).astype(np.uint32)
+    is_v4 = (words[:, :3] == (0, 0, 0xFFFF)).all(axis=1)
+    rest = np.where(is_v4, np.uint32(0), words[:, 0] ^ words[:, 1] ^ words[:, 2])
+    return (words[:, 3] ^ rest) + np.array([server.port for server in servers], np.uint32)
 
 
 def seek(view: View, ask: Ask, index: Callable[[int, int], int]) -> int | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from xlvs.sched._family import Entry, Parameters, Slots, State, Table
+from xlvs.sched._family import Entry, Fill, Parameters, Slots, State, Table
 
 
 def parameters(weights: Sequence[int]) -> Parameters:
@@ -12,9 +12,24 @@ def parameters(weights: Sequence[int]) -> Parameters:
     return Parameters()
 
 
-def table(servers: Sequence[Entry]) -> Table | None:
+def table(servers: Sequence[Entry], fill: Fill | None = None) -> Table | None:
     """Return None: there is no table."""
     return None
+
+
+def ring(weights: Sequence[int]) -> Table | None:
+    """Return None: there is no ring."""
+    return None
+
+
+def to_ring(state: State, weights: Sequence[int]) -> State:
+    """Return the same: there is no ring."""
+    return state
+
+
+def from_ring(state: State, weights: Sequence[int]) -> State:
+    """Return the same: there is no ring."""
+    return state
 
 
 def start(weights: Sequence[int]) -> State:

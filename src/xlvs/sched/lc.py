@@ -9,9 +9,20 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from xlvs.sched._family import Ask, State, View
-from xlvs.sched._plain import carry, parameters, start, table
+from xlvs.sched._plain import carry, from_ring, parameters, ring, start, table, to_ring
 
-__all__ = ["FLAGS", "TABLE_SIZE", "carry", "choose", "parameters", "start", "table"]
+__all__ = [
+    "FLAGS",
+    "TABLE_SIZE",
+    "carry",
+    "choose",
+    "from_ring",
+    "parameters",
+    "ring",
+    "start",
+    "table",
+    "to_ring",
+]
 
 TABLE_SIZE = 0
 FLAGS: Mapping[str, str] = {}

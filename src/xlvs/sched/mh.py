@@ -1,7 +1,7 @@
 """mh: Maglev hashing, the user half.
 
 The kernel half hashes the client's address into a table of 4093 entries.  Here
-the table is filled as Maglev does (Eisenbud et al., NSDI 2016, §3.4): every
+is said how the table is filled, as Maglev does (Eisenbud et al., NSDI 2016, §3.4): every
 server has its own permutation of the entries, and the servers take turns,
 newest first, each claiming as many entries per turn as its weight says, always
 the next of its permutation that is still free.  A change of servers then moves
@@ -9,20 +9,38 @@ few clients (ip_vs_mh.c, with CONFIG_IP_VS_MH_TAB_INDEX=12).
 
 Weights count with their last value that was not 0, so a server that is
 drained keeps its entries and no other server's clients move.
+
+`fill` is the rule, to be read.  The daemon fills tables with a program that
+does the same in the kernel (``bpf/maglev.bpf.c``), a hundred times as fast,
+and keeps what it filled last (`Filled`).
 """
 
 from __future__ import annotations
 
 import math
+from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from xlvs.sched._family import FALLBACK, NO_SERVER, PORT, Ask, Entry, State, Table, View
-from xlvs.sched._hashing import MASK, fold, seek
-from xlvs.sched._plain import carry, parameters, start
+from xlvs.sched._family import FALLBACK, NO_SERVER, PORT, Array, Ask, Entry, Fill, State, Table, View
+from xlvs.sched._hashing import MASK, folds, seek
+from xlvs.sched._plain import carry, from_ring, parameters, ring, start, to_ring
 
-__all__ = ["FLAGS", "TABLE_SIZE", "carry", "choose", "parameters", "start", "table"]
+__all__ = [
+    "FLAGS",
+    "TABLE_SIZE",
+    "Filled",
+    "carry",
+    "choose",
+    "fill",
+    "from_ring",
+    "parameters",
+    "ring",
+    "start",
+    "table",
+    "to_ring",
+]
 
 TABLE_SIZE = 4093
 FLAGS: Mapping[str, str] = {"mh-fallback": FALLBACK, "mh-port": PORT}
@@ -36,25 +54,66 @@ _SKIP_KEY = 2654446892
 _MASK64 = 0xFFFFFFFFFFFFFFFF
 
 
-def table(servers: Sequence[Entry]) -> Table:
-    """Return the table; without any weight, of nobody."""
-    taken = [NO_SERVER] * TABLE_SIZE
-    turns = _turns([server.last_weight for server in servers])
-    left = TABLE_SIZE if any(turns) else 0
-    places = []
-    skips = []
-    for server in servers:
-        seed = fold(server.address, server.port)
-        places.append(_hash(seed, _OFFSET_KEY) % TABLE_SIZE)
-        skips.append(_hash(seed, _SKIP_KEY) % (TABLE_SIZE - 1) + 1)
+def fill(seeds: Array, turns: Array, size: int) -> Array:
+    """Return who owns each of *size* (a prime) entries, as places in *seeds* and *turns*.
+
+    *seeds* are the servers as the numbers that are hashed; *turns* says how
+    many entries each claims per turn, at least 1.
+    """
+    owners = [NO_SERVER] * size
+    places = [_hash(seed, _OFFSET_KEY) % size for seed in seeds.tolist()]
+    skips = [_hash(seed, _SKIP_KEY) % (size - 1) + 1 for seed in seeds.tolist()]
+    servers = list(zip(range(len(places)), skips, turns.tolist(), strict=True))
+    left = size
     while left:
-        for i, server in enumerate(servers):
-            for _ in range(min(turns[i], left)):
-                while taken[places[i]] != NO_SERVER:
-                    places[i] = (places[i] + skips[i]) % TABLE_SIZE
-                taken[places[i]] = server.number
+        for server, skip, claims in servers:
+            place = places[server]
+            for _ in range(min(claims, left)):
+                while owners[place] != NO_SERVER:
+                    place = (place + skip) % size
+                owners[place] = server
                 left -= 1
-    return np.array(taken, np.uint32)
+            places[server] = place
+    return np.array(owners, np.uint32)
+
+
+class Filled:
+    """Fills tables by *fill*, and remembers the last ones, of together *room* entries.
+
+    What is remembered does not depend on who is drained and what the servers'
+    numbers are: those of a change that leaves the table as it is are not
+    filled again.
+    """
+
+    def __init__(self, fill: Fill, room: int = 1 << 22) -> None:
+        self._fill = fill
+        self._room = room
+        self._known: OrderedDict[tuple[bytes, bytes, int], Array] = OrderedDict()
+
+    def __call__(self, seeds: Array, turns: Array, size: int) -> Array:
+        """Return what *fill* does."""
+        key = (seeds.tobytes(), turns.tobytes(), size)
+        found = self._known.get(key)
+        if found is not None:
+            self._known.move_to_end(key)
+            return found
+        found = self._known[key] = self._fill(seeds, turns, size).astype(np.uint16)
+        self._room -= size
+        while self._room < 0:
+            (_, _, given_up), _ = self._known.popitem(last=False)
+            self._room += given_up
+        return found
+
+
+def table(servers: Sequence[Entry], fill: Fill = fill, size: int = TABLE_SIZE) -> Table:
+    """Return the table, of a prime *size*; without any weight, of nobody."""
+    turns = _turns([server.last_weight for server in servers])
+    owning = np.flatnonzero(turns)
+    if not len(owning):
+        return np.full(size, NO_SERVER, np.uint32)
+    numbers = np.array([server.number for server in servers], np.uint32)
+    owners = fill(folds(servers)[owning], turns[owning], size)
+    return numbers[owning][owners]
 
 
 def choose(view: View, ask: Ask) -> tuple[int | None, State]:
@@ -66,11 +125,13 @@ def _index(client: int, offset: int) -> int:
     return _hash((client + offset) & MASK, _OFFSET_KEY) % TABLE_SIZE
 
 
-def _turns(weights: list[int]) -> list[int]:
+def _turns(weights: list[int]) -> Array:
     """Return how many entries each server claims per turn: 0 only without weight."""
     gcd = math.gcd(*weights) or 1
     shift = max((max(weights, default=0) // gcd).bit_length() - _TABLE_BITS, 0)
-    return [(weight // gcd >> shift) or int(weight > 0) for weight in weights]
+    given = np.array(weights, np.uint32)
+    turns: Array = np.maximum(given // gcd >> shift, given > 0).astype(np.uint32)
+    return turns
 
 
 def _hash(word: int, key: int) -> int:

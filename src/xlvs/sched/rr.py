@@ -1,21 +1,50 @@
 """rr: round robin, the user half.
 
 The kernel half takes the next server with a weight behind the place of the
-last choice.  So all there is to do here is to keep that place on the same
-server while servers come and go (ip_vs_rr.c).
+last choice.  Here that place is kept on the same server while servers come and
+go (ip_vs_rr.c), and servers without a weight are left out of a ring.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
-from xlvs.sched._family import HEAD, Ask, Slots, State, View
+import numpy as np
+
+from xlvs.sched._family import HEAD, Array, Ask, Slots, State, Table, View
 from xlvs.sched._plain import parameters, start, table
+from xlvs.sched._ring import FEW, compile_ring, index_of
 
-__all__ = ["FLAGS", "TABLE_SIZE", "carry", "choose", "parameters", "start", "table"]
+__all__ = [
+    "FLAGS",
+    "TABLE_SIZE",
+    "carry",
+    "choose",
+    "from_ring",
+    "parameters",
+    "ring",
+    "start",
+    "table",
+    "to_ring",
+]
 
 TABLE_SIZE = 0
 FLAGS: Mapping[str, str] = {}
+
+
+def ring(weights: Sequence[int]) -> Table | None:
+    """Return the places of all servers with a weight; None for few servers, or if all have one, or none."""
+    return compile_ring(_times(weights)) if len(weights) > FEW and 0 in weights else None
+
+
+def to_ring(state: State, weights: Sequence[int]) -> State:
+    """Return the state with the index of the last place, or of the nearest one before it with a weight."""
+    return State(state.pos, index_of(_times(weights), state.pos, 0))
+
+
+def from_ring(state: State, weights: Sequence[int]) -> State:
+    """Return the state without that."""
+    return State(state.pos)
 
 
 def carry(state: State, old: Slots, new: Slots) -> State:
@@ -26,6 +55,10 @@ def carry(state: State, old: Slots, new: Slots) -> State:
         if number in places:
             return State(places[number])
     return State()
+
+
+def _times(weights: Sequence[int]) -> Array:
+    return np.array([weight > 0 for weight in weights], np.int64)
 
 
 def choose(view: View, ask: Ask) -> tuple[int | None, State]:

@@ -12,11 +12,22 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from xlvs.sched._family import FALLBACK, PORT, Ask, Entry, State, Table, View
+from xlvs.sched._family import FALLBACK, PORT, Ask, Entry, Fill, State, Table, View
 from xlvs.sched._hashing import MASK, seek
-from xlvs.sched._plain import carry, parameters, start
+from xlvs.sched._plain import carry, from_ring, parameters, ring, start, to_ring
 
-__all__ = ["FLAGS", "TABLE_SIZE", "carry", "choose", "parameters", "start", "table"]
+__all__ = [
+    "FLAGS",
+    "TABLE_SIZE",
+    "carry",
+    "choose",
+    "from_ring",
+    "parameters",
+    "ring",
+    "start",
+    "table",
+    "to_ring",
+]
 
 TABLE_SIZE = 256
 FLAGS: Mapping[str, str] = {"sh-fallback": FALLBACK, "sh-port": PORT}
@@ -25,7 +36,7 @@ _GOLDEN_RATIO = 0x61C88647
 """GOLDEN_RATIO_32 of linux/hash.h."""
 
 
-def table(servers: Sequence[Entry]) -> Table:
+def table(servers: Sequence[Entry], fill: Fill | None = None) -> Table:
     """Return the table; a server of weight 0 gets one entry as well, and so refuses what falls there."""
     # Of a larger weight no more than the whole table can be used.
     weights = [min(max(server.weight, 1), TABLE_SIZE) for server in servers]

@@ -10,9 +10,20 @@ from collections.abc import Mapping
 from fractions import Fraction
 
 from xlvs.sched._family import Ask, State, View
-from xlvs.sched._plain import carry, parameters, start, table
+from xlvs.sched._plain import carry, from_ring, parameters, ring, start, table, to_ring
 
-__all__ = ["FLAGS", "TABLE_SIZE", "carry", "choose", "parameters", "start", "table"]
+__all__ = [
+    "FLAGS",
+    "TABLE_SIZE",
+    "carry",
+    "choose",
+    "from_ring",
+    "parameters",
+    "ring",
+    "start",
+    "table",
+    "to_ring",
+]
 
 TABLE_SIZE = 0
 FLAGS: Mapping[str, str] = {}

@@ -4,6 +4,9 @@ The kernel half walks the servers in rounds, each with a current weight *cw*,
 and takes every server of at least that weight.  A round lowers *cw* by *gcd*,
 from *max_weight* down to 1.  Here both are derived from the weights, and *cw*
 is brought along when they change (ip_vs_wrr.c).
+
+The walk may pass over all servers for one choice, so that of many servers with
+different weights is done here once: a ring.
 """
 
 from __future__ import annotations
@@ -11,10 +14,24 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 
-from xlvs.sched._family import HEAD, Ask, Parameters, Slots, State, View
-from xlvs.sched._plain import table
+import numpy as np
 
-__all__ = ["FLAGS", "TABLE_SIZE", "carry", "choose", "parameters", "start", "table"]
+from xlvs.sched._family import HEAD, Array, Ask, Parameters, Slots, State, Table, View
+from xlvs.sched._plain import table
+from xlvs.sched._ring import FEW, compile_ring, index_of, round_of
+
+__all__ = [
+    "FLAGS",
+    "TABLE_SIZE",
+    "carry",
+    "choose",
+    "from_ring",
+    "parameters",
+    "ring",
+    "start",
+    "table",
+    "to_ring",
+]
 
 TABLE_SIZE = 0
 FLAGS: Mapping[str, str] = {}
@@ -25,6 +42,24 @@ def parameters(weights: Sequence[int]) -> Parameters:
     gcd = math.gcd(*weights) or 1
     # Less by gcd - 1, so that the last round is the one with cw = 1.
     return Parameters(max(weights, default=0) - (gcd - 1), gcd)
+
+
+def ring(weights: Sequence[int]) -> Table | None:
+    """Return the places in the order of all rounds; None for few servers, for equal ones, or if it were too large."""
+    return compile_ring(_times(weights)) if len(weights) > FEW and min(weights) != max(weights) else None
+
+
+def to_ring(state: State, weights: Sequence[int]) -> State:
+    """Return the state with the index of the last choice."""
+    times, (top, gcd) = _times(weights), parameters(weights)
+    cw = state.cw if 0 < state.cw <= top else top
+    return State(state.pos, index_of(times, state.pos, (top - cw) // gcd))
+
+
+def from_ring(state: State, weights: Sequence[int]) -> State:
+    """Return the state with the current weight."""
+    top, gcd = parameters(weights)
+    return State(state.pos, top - gcd * round_of(_times(weights), state.pos, state.cw))
 
 
 def start(weights: Sequence[int]) -> State:
@@ -42,6 +77,11 @@ def carry(state: State, old: Slots, new: Slots) -> State:
     if gcd > 1:
         return State(HEAD, state.cw // gcd * gcd + 1)
     return State(HEAD, state.cw)
+
+
+def _times(weights: Sequence[int]) -> Array:
+    """Return in how many rounds each server is taken."""
+    return np.array(weights, np.int64) // parameters(weights).gcd
 
 
 def choose(view: View, ask: Ask) -> tuple[int | None, State]:

@@ -149,6 +149,8 @@ class FakeMaps:
                 table = self.tables[int(value["index"])]
                 assert len(table) == value["table_size"]
                 known = {number for number, _, _ in self.slots(value)}
+                if value["sched"] in (abi.Sched.RR, abi.Sched.WRR):  # a ring of places
+                    known = {place for place, (_, _, weight) in enumerate(self.slots(value)) if weight}
                 assert {choice & (abi.DRAINED - 1) for choice in table if choice != abi.NO_SERVER} <= known
         for number, flows in self.flows.items():
             if flows:

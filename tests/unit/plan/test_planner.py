@@ -255,6 +255,27 @@ def test_round_robin_goes_on_where_it_was(director: Director) -> None:
     assert director.maps.sched_state(director.layout.services[WEB].index)[0] == 1
 
 
+def test_a_ring_comes_and_goes_with_the_servers_that_need_it(director: Director) -> None:
+    """Beside a ring the state has the index of the last choice; its meaning outlives the ring."""
+    many = [server(host, 0 if host % 2 else 1) for host in range(1, 21)]
+
+    def state() -> tuple[int, int]:
+        return director.maps.sched_state(director.layout.services[WEB].index)
+
+    director.put(web(*many, scheduler="rr"))
+    placed = director.layout.services[WEB]
+    assert director.maps.tables == {placed.index: list(range(0, 20, 2))}
+    assert (placed.table_size, state()) == (10, (0xFFFFFFFF, -1))
+    director.maps.set_state(placed.index, 4, 2)
+    director.put(web(*many, server(21), scheduler="rr"))
+    assert state() == (5, 3)
+    director.put(web(*many[:16], scheduler="rr"))
+    assert state() == (0, 0)
+    assert (director.maps.tables, director.layout.services[WEB].table_size) == ({}, 0)
+    director.put(web(*many, scheduler="rr"))
+    assert state() == (4, 2)
+
+
 def test_another_scheduler_starts_afresh(director: Director) -> None:
     """The state of one scheduler means nothing to the next."""
     director.put(web(server(1, 4), server(2, 2), scheduler="rr"))

@@ -7,11 +7,30 @@ from collections import Counter
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tests.captures import later
 from tests.unit.sched.service import CLIENT, entries, entry, model
 from xlvs import sched
-from xlvs.sched import mh
+from xlvs.model import Address
+from xlvs.sched import _hashing, mh
+
+ADDRESSES = st.one_of(
+    st.binary(min_size=16, max_size=16).map(Address),
+    st.binary(min_size=4, max_size=4).map(lambda last: Address(bytes(10) + b"\xff\xff" + last)),
+)
+SERVERS = st.lists(
+    st.builds(
+        sched.Entry,
+        st.integers(0, sched.NO_SERVER - 1),
+        ADDRESSES,
+        st.integers(0, 65535),
+        st.just(1),
+        st.integers(0, 65535),
+    ),
+    max_size=40,
+)
 
 
 def test_shares_follow_the_weights() -> None:
@@ -65,3 +84,79 @@ def test_fallback_finds_the_server_that_is_left() -> None:
     clients = [sched.Ask(later(CLIENT, i), 1024) for i in range(256)]
     assert {model("mh", servers).choose(ask) for ask in clients} == {None, 2}
     assert {model("mh", servers, "mh-fallback").choose(ask) for ask in clients} == {2}
+
+
+def rule(servers: list[sched.Entry], size: int) -> list[int]:
+    """Return the table as the paper says: in turns, each server the next free entries of its permutation."""
+    scaled = mh._turns([server.last_weight for server in servers]).tolist()
+    seeds = [_hashing.fold(server.address, server.port) for server in servers]
+    walks = [
+        iter(
+            [
+                (mh._hash(s, mh._OFFSET_KEY) + i * (mh._hash(s, mh._SKIP_KEY) % (size - 1) + 1)) % size
+                for i in range(size)
+            ]
+        )
+        for s in seeds
+    ]
+    table = [sched.NO_SERVER] * size
+    while any(scaled) and sched.NO_SERVER in table:
+        for server, walk, turns in zip(servers, walks, scaled, strict=True):
+            for _ in range(turns):
+                free = next((place for place in walk if table[place] == sched.NO_SERVER), None)
+                if free is not None:
+                    table[free] = server.number
+    return table
+
+
+@given(SERVERS, st.sampled_from((2, 11, 251)))
+def test_any_table_is_what_the_rule_says(servers: list[sched.Entry], size: int) -> None:
+    """Whatever the addresses, the weights and the size, every entry belongs to whom the paper gives it."""
+    assert mh.table(servers, size=size).tolist() == rule(servers, size)
+
+
+@given(SERVERS)
+def test_addresses_become_numbers_one_by_one_or_all_at_once(servers: list[sched.Entry]) -> None:
+    """What is hashed of a server is what is hashed of a client."""
+    assert _hashing.folds(servers).tolist() == [_hashing.fold(server.address, server.port) for server in servers]
+
+
+class Counted:
+    """Fills tables, and counts them."""
+
+    def __init__(self) -> None:
+        self.times = 0
+
+    def __call__(self, seeds: sched.Array, turns: sched.Array, size: int) -> sched.Array:
+        """Fill one."""
+        self.times += 1
+        return mh.fill(seeds, turns, size)
+
+
+def test_draining_a_server_and_bringing_it_back_fills_no_table() -> None:
+    """A table whose entries are the same is filled once; what leads to the servers is put in anew."""
+    counted = Counted()
+    filled = mh.Filled(counted)
+    for servers in (
+        entries(2, 3),
+        [entry(1, 0, last_weight=2), entry(2, 3)],
+        [entry(7, 2), entry(2, 3)],
+        entries(2, 3),
+    ):
+        if servers[0].number == 7:
+            servers[0] = sched.Entry(7, entry(1, 2).address, 80, 2, 2)
+        assert np.array_equal(mh.table(servers, filled), mh.table(servers))
+    assert counted.times == 1
+    mh.table(entries(2, 4), filled)
+    assert counted.times == 2
+
+
+def test_of_many_tables_the_last_are_remembered() -> None:
+    """There is room for so many entries; what was not wanted for longest goes."""
+    counted = Counted()
+    filled = mh.Filled(counted, room=2 * 251)
+    for weights in ((1, 2), (1, 3), (1, 2), (1, 4), (1, 2)):
+        mh.table(entries(*weights), filled, 251)
+    assert counted.times == 3
+    mh.table(entries(1, 3), filled, 251)
+    assert counted.times == 4
