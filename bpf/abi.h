@@ -317,8 +317,8 @@ struct xlvs_hop {
 	__u64	smac;
 	__u32	ifindex;
 	__u32	mtu;
-	__u32	stamp;		/* the moment, and the epoch, when it was asked for last; 0: being written, or never */
-	__u32	pad;
+	__u32	stamp;		/* the moment, and the epoch, when it was asked for last; 0: never */
+	__u32	xmit;		/* XDP may redirect to the interface */
 };
 
 #define XLVS_HOP_MOMENTS	16	/* after so many a flow forgets which its hops were */

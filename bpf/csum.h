@@ -25,10 +25,14 @@ static __always_inline __u64 addr_sum(const struct xlvs_addr *a, int v6)
 	return v6 ? (__u64)a->w[0] + a->w[1] + a->w[2] + a->w[3] : a->w[3];
 }
 
-/* Replace what sums to *from* by what sums to *to* under a complete checksum (RFC 1624, equation 3). */
+/*
+ * Replace what sums to *from* by what sums to *to* under a complete checksum (RFC 1624, equation 3).  Both are sums of
+ * at most eight words of 32 bits.  Taking *from* from a larger multiple of 2^16 - 1 is adding its complement, so one
+ * fold does for all.
+ */
 static __always_inline __u16 csum_replace(__u16 check, __u64 from, __u64 to)
 {
-	return ~csum_fold((__u64)(__u16)~check + (__u16)~csum_fold(from) + csum_fold(to));
+	return ~csum_fold((__u64)(__u16)~check + (8 * 0xffffffffull - from) + to);
 }
 
 static __always_inline __u32 l4_check_off(const struct pkt *p)

@@ -21,6 +21,7 @@ struct hop {
 	__u64	smac;
 	__u32	ifindex;
 	__u32	mtu;			/* of the path; also where the packet was too big for it */
+	__u32	xmit;			/* XDP may redirect to the interface */
 	int	rc;			/* BPF_FIB_LKUP_RET_*; negative: refused */
 };
 
@@ -54,6 +55,13 @@ static __always_inline __u64 mac_word(const __u8 *mac)
 
 	memcpy(&word, mac, ETH_ALEN);
 	return word;
+}
+
+static __always_inline __u32 may_xmit(__u32 ifindex)
+{
+	struct xlvs_interface *i = interface_of(ifindex);
+
+	return i && i->flags & XLVS_IF_XMIT;
 }
 
 /* Look up the way from *src* to *dst* for a packet that grows by *room* bytes. */
@@ -90,6 +98,7 @@ static __always_inline void hop_find(ctx_t *ctx, const struct pkt *p, struct hop
 	hop->smac = mac_word(fib->smac);
 	hop->ifindex = fib->ifindex;
 	hop->mtu = fib->mtu_result;
+	hop->xmit = may_xmit(hop->ifindex);
 }
 
 /*
@@ -150,6 +159,7 @@ static __always_inline int hop_recall(struct hop *hop, const struct xlvs_hop *ke
 	hop->ifindex = kept->ifindex;
 	hop->dmac = kept->dmac;
 	hop->smac = kept->smac;
+	hop->xmit = kept->xmit;
 	return 1;
 }
 
@@ -170,7 +180,8 @@ static __noinline __u32 hop_intern(const struct hop *hop, __u32 stamp)
 		was = READ_ONCE(h->stamp);
 		if (was == HOP_WRITING)
 			continue;
-		if (was && h->dmac == hop->dmac && h->smac == hop->smac && h->ifindex == hop->ifindex && h->mtu == hop->mtu) {
+		if (was && h->dmac == hop->dmac && h->smac == hop->smac && h->ifindex == hop->ifindex && h->mtu == hop->mtu &&
+		    h->xmit == hop->xmit) {
 			if (was != stamp && __sync_val_compare_and_swap(&h->stamp, was, stamp) == HOP_WRITING)
 				continue;
 			return place;
@@ -184,11 +195,13 @@ static __noinline __u32 hop_intern(const struct hop *hop, __u32 stamp)
 		h->smac = hop->smac;
 		h->ifindex = hop->ifindex;
 		h->mtu = hop->mtu;
+		h->xmit = hop->xmit;
 		__sync_lock_test_and_set(&h->stamp, stamp);
 		return place;
 	}
 	return 0;
 }
+
 static __always_inline void hop_remember(struct found *found, __u32 stamp, __u32 place, int reply)
 {
 	__u32 hops = READ_ONCE(found->flow->hops), mask = HOP_PLACE << HOPS_SHIFT(reply);
@@ -234,12 +247,7 @@ static __always_inline void hop_for(ctx_t *ctx, struct walk *w, int reply, const
 static __always_inline int hop_usable(const struct hop *hop)
 {
 #ifdef XLVS_XDP
-	struct xlvs_interface *i;
-
-	if (hop->rc != BPF_FIB_LKUP_RET_SUCCESS)
-		return 0;
-	i = interface_of(hop->ifindex);
-	return i && i->flags & XLVS_IF_XMIT;
+	return hop->rc == BPF_FIB_LKUP_RET_SUCCESS && hop->xmit;
 #else
 	return hop->rc == BPF_FIB_LKUP_RET_SUCCESS || hop->rc == BPF_FIB_LKUP_RET_NO_NEIGH;
 #endif

@@ -179,13 +179,18 @@ class Kernel:
 
         An interface whose slot another one has is left out: XDP leaves its packets to TC.
         """
-        if self._slot_holder(ifindex) in (0, ifindex):
-            self._maps["interfaces"].put(ifindex % abi.MAX_INTERFACES, (ifindex, flags, list(mac)))
+        slot, interfaces = ifindex % abi.MAX_INTERFACES, self._maps["interfaces"]
+        record = np.array((ifindex, flags, list(mac)), abi.INTERFACE)[()]
+        before = interfaces.get(slot)
+        if before["ifindex"] in (0, ifindex) and before != record:
+            interfaces.put(slot, record)
+            self.forget_hops()
 
     def drop_interface(self, ifindex: int) -> None:
         """Forget an interface."""
         if self._slot_holder(ifindex) == ifindex:
             self._maps["interfaces"].put(ifindex % abi.MAX_INTERFACES, np.zeros((), abi.INTERFACE))
+            self.forget_hops()
 
     def interfaces(self) -> set[int]:
         """Return the indices of the interfaces in the map."""

@@ -287,7 +287,7 @@ HEAD: np.dtype[Any] = np.dtype(
 )
 HOP: np.dtype[Any] = np.dtype(
     {
-        "names": ["dmac", "smac", "ifindex", "mtu", "stamp", "pad"],
+        "names": ["dmac", "smac", "ifindex", "mtu", "stamp", "xmit"],
         "formats": ["<u8", "<u8", "<u4", "<u4", "<u4", "<u4"],
         "offsets": [0, 8, 16, 20, 24, 28],
         "itemsize": 32,
