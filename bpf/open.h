@@ -247,11 +247,13 @@ static __always_inline int take_spill(struct key *k, struct xlvs_stripe *stripe)
 	struct xlvs_head *h = the_head();
 	struct xlvs_flow6 *flow = scratch_at(0);
 	struct xlvs_spill_key *s = spill_key(k, 0);
-	__u64 word = word_of(k, 0);
+	__u64 word;
 	int i;
 
 	if (!h || !flow || !s || !READ_ONCE(h->spill))
 		return 0;
+	/* Which flow had the entry before nobody knows: that this one differs from it is left to chance. */
+	word = word_of(k, (__u64)bpf_get_prandom_u32() << 32);
 	memset(flow, 0, sizeof(*flow));
 	fill(&flow->low, flow, k);
 	WRITE_ONCE(*word_at(&flow->low), word);
