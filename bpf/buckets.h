@@ -301,9 +301,14 @@ static __always_inline int find_first(struct found *found, const struct ends *e,
 	return find_in_first(found, h, e, opens, 0);
 }
 
+static __always_inline __u32 stripe_number(const struct xlvs_head *h, __u32 bucket, int v6)
+{
+	return (bucket >> XLVS_STRIPE_SHIFT) + (v6 ? h->stripes[0] : 0);
+}
+
 static __always_inline struct xlvs_stripe *stripe_of(const struct xlvs_head *h, __u32 bucket, int v6)
 {
-	__u32 number = (bucket >> XLVS_STRIPE_SHIFT) + (v6 ? h->stripes[0] : 0);
+	__u32 number = stripe_number(h, bucket, v6);
 
 	return bpf_map_lookup_elem(&flow_stripes, &number);
 }

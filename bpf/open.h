@@ -19,7 +19,8 @@
 
 #include "spill.h"
 
-#define LOCK_TRIES	64
+/* Longer than it takes to enter a flow in the worst case, a full table with a full spill: some microseconds. */
+#define LOCK_TRIES	4096
 
 #define ONE_STATE(number, bit)	((__u64)(bit) << (number))
 
@@ -374,6 +375,28 @@ __noinline int xlvs_flow_enter(struct key *k)
 	return OPENED;
 }
 
+struct locking {
+	__u32	stripe;
+	__u32	version;
+	__u32	locked;
+};
+
+static long try_lock(__u32 i, struct locking *l)
+{
+	struct xlvs_stripe *stripe = bpf_map_lookup_elem(&flow_stripes, &l->stripe);
+	__u32 version;
+
+	(void)i;
+	if (!stripe)
+		return 1;
+	version = READ_ONCE(stripe->lock);
+	if (version & 1 || __sync_val_compare_and_swap(&stripe->lock, version, version + 1) != version)
+		return 0;
+	l->version = version;
+	l->locked = 1;
+	return 1;
+}
+
 /*
  * Enter a flow; where it is, *k* says.  RACED: another CPU has just entered the same one, or is at it: look again.
  *
@@ -382,33 +405,29 @@ __noinline int xlvs_flow_enter(struct key *k)
  */
 static __always_inline int flow_open(struct key *k)
 {
+	struct locking l = { .version = k->version };
 	struct xlvs_head *h = the_head();
-	int i, opened = OPEN_RACED;
-	struct xlvs_stripe *stripe;
 	struct ends e = ends_in(k);
+	struct xlvs_stripe *stripe;
+	int opened = OPEN_RACED;
 	__u64 place = NO_PLACE;
-	__u32 version;
 
 	if (!h)
 		return OPEN_FULL;
-	stripe = stripe_of(h, bucket_of(h, &e), k->v6);
+	l.stripe = stripe_number(h, bucket_of(h, &e), k->v6);
+	stripe = bpf_map_lookup_elem(&flow_stripes, &l.stripe);
 	if (!stripe)
 		return OPEN_FULL;
-	version = k->version;
-	if (!k->sought || version & 1 || __sync_val_compare_and_swap(&stripe->lock, version, version + 1) != version) {
-		for (i = 0; i < LOCK_TRIES; i++) {
-			version = READ_ONCE(stripe->lock);
-			if (!(version & 1) && __sync_val_compare_and_swap(&stripe->lock, version, version + 1) == version)
-				break;
-		}
-		if (i == LOCK_TRIES)
+	if (!k->sought || l.version & 1 || __sync_val_compare_and_swap(&stripe->lock, l.version, l.version + 1) != l.version) {
+		bpf_loop(LOCK_TRIES, try_lock, &l, 0);
+		if (!l.locked)
 			return OPEN_RACED;
 		place = xlvs_flow_seek(k);
 	}
 	/* One that is idle for too long must be gone first: there are never two of the same ends. */
 	if (place == NO_PLACE || (place & PLACE_IDLE && xlvs_flow_end(k, place, 0)))
 		opened = xlvs_flow_enter(k);
-	__sync_lock_test_and_set(&stripe->lock, version + 2);
+	__sync_lock_test_and_set(&stripe->lock, l.version + 2);
 	k->sought = 0;
 	return opened;
 }
