@@ -124,7 +124,8 @@ static __always_inline __u32 hop_stamp(__u32 now, const struct xlvs_config *c)
 
 /*
  * What a flow's places are marked with: they are not good beyond it, nor for the flow that has the slot next, even if
- * a packet of this one marks them when the slot has changed hands already.
+ * a packet of this one marks them when the slot has changed hands already.  A CPU that stands still for long enough
+ * meets the same mark again, so the word is looked at as well.
  */
 static __always_inline __u8 hop_tag(__u32 stamp, __u64 word)
 {
@@ -137,12 +138,20 @@ static __always_inline struct xlvs_hop *hop_at(__u32 place)
 	return bpf_map_lookup_elem(&hops, &place);
 }
 
+/* The slot holds this flow yet; *after* is zero. */
+static __always_inline int is_still(const struct found *found, __u64 after)
+{
+	struct xlvs_flow *flow = (void *)found->flow + after;
+
+	return !((READ_ONCE(*word_at(flow)) ^ found->word) & IDENTITY);
+}
+
 /* Where the flow's next hop is kept; 0: it remembers none.  A flow that was not seen for so long may have met this tag before. */
 static __always_inline __u32 hop_place(const struct found *found, __u32 stamp, __u32 now, const struct xlvs_config *c, int reply)
 {
 	__u32 hops = READ_ONCE(found->flow->hops);
 
-	if (HOPS_TAG(hops) != hop_tag(stamp, found->word) || flow_age(found->flow, now) >> (c->moment_shift & 31) >= XLVS_HOP_MOMENTS)
+	if (!is_still(found, AFTER(hops)) || HOPS_TAG(hops) != hop_tag(stamp, found->word) || flow_age(found->flow, now) >> (c->moment_shift & 31) >= XLVS_HOP_MOMENTS)
 		return 0;
 	return hops >> HOPS_SHIFT(reply) & HOP_PLACE;
 }
@@ -209,8 +218,11 @@ static __always_inline void hop_remember(struct found *found, __u32 stamp, __u32
 	if (HOPS_TAG(hops) != hop_tag(stamp, found->word))
 		hops = hop_tag(stamp, found->word);
 	place = (hops & ~mask) | place << HOPS_SHIFT(reply);
-	if (place != found->flow->hops)
-		WRITE_ONCE(found->flow->hops, place);
+	if (place == READ_ONCE(found->flow->hops))
+		return;
+	__sync_lock_test_and_set(&found->flow->hops, place);
+	if (!is_still(found, 0))
+		WRITE_ONCE(found->flow->hops, 0);
 }
 
 /* Ask the routing table, and remember. */

@@ -146,7 +146,7 @@ static __always_inline int to_local(ctx_t *ctx, struct walk *w, const struct xlv
 	int ok;
 
 	flow_client(w->found.flow, w->found.flow6, &client);
-	if ((READ_ONCE(*word_at(w->found.flow)) ^ w->found.word) & IDENTITY)
+	if (!is_still(&w->found, AFTER(client.w[3])))
 		return drop(XLVS_DROP_busy);
 	account(w, s, 1);
 	if (WORD_FWD(w->found.word) == XLVS_FWD_nat)
