@@ -17,7 +17,7 @@
 #ifndef XLVS_OPEN_H
 #define XLVS_OPEN_H
 
-#include "spill.h"
+#include "alias.h"
 
 /* Longer than it takes to enter a flow in the worst case, a full table with a full spill: some microseconds. */
 #define LOCK_TRIES	4096
@@ -74,32 +74,6 @@ static __always_inline __u64 unused_word(__u64 word, __u8 place)
 	return (__u64)(taken << XLVS_FLOW_TAKEN_SHIFT | (place ^ XLVS_FLOW_FREE)) << 32;
 }
 
-/* The virtual address of a flow; *flow6* is NULL if its slot is a narrow one. */
-static __always_inline void flow_virt(const struct xlvs_flow *flow, const struct xlvs_flow6 *flow6, struct xlvs_addr *virt)
-{
-	set_v4(virt, flow->virt);
-	if (flow6) {
-		virt->w[0] = flow6->virt[0];
-		virt->w[1] = flow6->virt[1];
-		virt->w[2] = flow6->virt[2];
-	}
-}
-
-static __always_inline void flow_client(const struct xlvs_flow *flow, const struct xlvs_flow6 *flow6, struct xlvs_addr *client)
-{
-	set_v4(client, flow->client);
-	if (flow6) {
-		client->w[0] = flow6->client[0];
-		client->w[1] = flow6->client[1];
-		client->w[2] = flow6->client[2];
-	}
-}
-
-static __always_inline int has_alias(__u64 word)
-{
-	return WORD_LOCAL(word) && WORD_FWD(word) != XLVS_FWD_nat;
-}
-
 static __always_inline int swap_word(struct xlvs_flow *flow, __u64 from, __u64 to)
 {
 	return __sync_val_compare_and_swap(word_at(flow), from, to) == from;
@@ -110,9 +84,11 @@ static __always_inline int swap_local(struct xlvs_flow *flow, struct xlvs_flow6 
 {
 	struct xlvs_server *s = server_at(WORD_SERVER(from));
 	struct xlvs_alias_key *k = scratch_at(0);
+	struct xlvs_addr client;
 
 	if (!s || !k)
 		return 0;
+	flow_client(flow, flow6, &client);
 	memset(k, 0, sizeof(*k));
 	k->own = s->src;
 	flow_virt(flow, flow6, &k->virt);
@@ -121,7 +97,7 @@ static __always_inline int swap_local(struct xlvs_flow *flow, struct xlvs_flow6 
 	k->proto = proto_of(LIFE_CLASS(LIFE(from)));
 	if (!swap_word(flow, from, to))
 		return 0;
-	bpf_map_delete_elem(&flow_aliases, k);
+	alias_drop(k, &client);
 	return 1;
 }
 
@@ -302,22 +278,6 @@ static __always_inline int enter(struct key *k, const struct xlvs_head *h, __u32
 	return OPENED;
 }
 
-static __always_inline int add_alias(const struct key *k)
-{
-	struct xlvs_server *s = server_at(k->server);
-	struct xlvs_alias_key *a = scratch_at(0);
-
-	if (!s || !a)
-		return 0;
-	memset(a, 0, sizeof(*a));
-	a->own = s->src;
-	a->virt = k->other;
-	a->cport = k->ports;
-	a->vport = k->ports >> 16;
-	a->proto = k->proto;
-	return !bpf_map_update_elem(&flow_aliases, a, &k->client, BPF_ANY);
-}
-
 /*
  * The functions from here on are verified once, on their own.
  *
@@ -355,11 +315,15 @@ __noinline int xlvs_flow_enter(struct key *k)
 {
 	struct xlvs_head *h = the_head();
 	struct xlvs_stripe *stripe;
+	struct xlvs_alias_key *alias;
+	int opened, has_alias;
 	struct ends e;
 	__u32 bucket;
-	int opened;
 
-	if (!k || !h || (k->local && k->fwd != XLVS_FWD_nat && !add_alias(k)))
+	if (!k || !h)
+		return OPEN_FULL;
+	has_alias = k->local && k->fwd != XLVS_FWD_nat;
+	if (has_alias && !alias_add(k))
 		return OPEN_FULL;
 	e = ends_in(k);
 	bucket = bucket_of(h, &e);
@@ -367,8 +331,12 @@ __noinline int xlvs_flow_enter(struct key *k)
 	if (!stripe)
 		return OPEN_FULL;
 	opened = k->v6 ? enter(k, h, bucket, stripe, 1) : enter(k, h, bucket, stripe, 0);
-	if (opened != OPENED)
+	if (opened != OPENED) {
+		alias = has_alias ? alias_of(k) : NULL;
+		if (alias)
+			alias_drop(alias, &k->client);
 		return opened;
+	}
 	if (!READ_ONCE(stripe->used))
 		WRITE_ONCE(stripe->used, 1);
 	count(XLVS_COUNT_flow_opened);
