@@ -18,9 +18,8 @@
 #define XLVS_OPEN_H
 
 #include "alias.h"
-
-/* Longer than it takes to enter a flow in the worst case, a full table with a full spill: some microseconds. */
-#define LOCK_TRIES	4096
+#include "lock.h"
+#include "spill.h"
 
 #define ONE_STATE(number, bit)	((__u64)(bit) << (number))
 
@@ -341,28 +340,6 @@ __noinline int xlvs_flow_enter(struct key *k)
 		WRITE_ONCE(stripe->used, 1);
 	count(XLVS_COUNT_flow_opened);
 	return OPENED;
-}
-
-struct locking {
-	__u32	stripe;
-	__u32	version;
-	__u32	locked;
-};
-
-static long try_lock(__u32 i, struct locking *l)
-{
-	struct xlvs_stripe *stripe = bpf_map_lookup_elem(&flow_stripes, &l->stripe);
-	__u32 version;
-
-	(void)i;
-	if (!stripe)
-		return 1;
-	version = READ_ONCE(stripe->lock);
-	if (version & 1 || __sync_val_compare_and_swap(&stripe->lock, version, version + 1) != version)
-		return 0;
-	l->version = version;
-	l->locked = 1;
-	return 1;
 }
 
 /*

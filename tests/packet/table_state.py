@@ -111,7 +111,7 @@ def _astray(maps: Mapping[str, Any], flows: list[Held]) -> list[str]:
 
 
 def _unfinished(maps: Mapping[str, Any]) -> list[str]:
-    found = [f"stripe {i} is locked" for i in np.flatnonzero(maps["flow_stripes"].read()["lock"])]
+    found = [f"stripe {i} is locked" for i in np.flatnonzero(maps["flow_stripes"].read()["lock"] & 1)]
     for family in (4, 6):
         slots = maps[f"flows{family}"].read()["flow"]
         life = slots["low"]["life"] if family == 6 else slots["life"]
