@@ -102,9 +102,11 @@ def _home(maps: Mapping[str, Any], ends: Ends) -> int:
 
 
 def _astray(maps: Mapping[str, Any], flows: list[Held]) -> list[str]:
-    lives = maps["servers"].read()["life"]
-    found = [f"{f.ends} is of server {f.server}, which is none" for f in flows if not lives[f.server] & abi.LIFE_LIVE]
+    servers, found = maps["servers"].read(), []
     for flow in flows:
+        server = servers[flow.server]
+        if (bytes(server["virt"]), int(server["vport"]), int(server["proto"])) != flow.ends[2:]:
+            found.append(f"{flow.ends} is of server {flow.server}, which is none of its service")
         if flow.bucket is not None and flow.bucket ^ _home(maps, flow.ends) not in (0, 1):
             found.append(f"{flow.ends} is in bucket {flow.bucket}, its own is {_home(maps, flow.ends)}")
     return found
