@@ -103,7 +103,9 @@ static __noinline int flow_seek(struct found *found, struct key *k)
 		return 0;
 	place = xlvs_flow_seek(k);
 	if (place & PLACE_IDLE) {
-		xlvs_flow_end(k, place, 0);
+		/* Not over after all: another CPU had a packet of it, a moment before this one. */
+		if (!xlvs_flow_end(k, place, 0))
+			k->version |= 1;
 		return 0;
 	}
 	return place != NO_PLACE && flow_at(found, k, place);

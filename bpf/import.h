@@ -65,6 +65,7 @@ static long import_one(__u32 i, void *unused)
 	k->state = r->state;
 	k->fwd = r->fwd;
 	k->local = r->local;
+	k->sought = 0;
 	k->now = bpf_jiffies64();
 	place = xlvs_flow_seek(k);
 	if (place & PLACE_IDLE)

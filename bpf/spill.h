@@ -83,6 +83,7 @@ static __always_inline __u32 place_find(struct key *k, int v6, __u64 *word)
 		if (slot < XLVS_WAYS)
 			return place_of(number ^ i, BLUR(slot, h, XLVS_WAYS), v6);
 	}
+	stripe = (void *)stripe + AFTER(k->version);
 	if (!READ_ONCE(stripe->spilled))
 		return NO_PLACE;
 	slot = spill_find(k, &e, word);
