@@ -210,7 +210,7 @@ def programs(
     """The programs with a table that has room for so many flows beside its buckets."""
     scratch = Path(tmp_path_factory.mktemp("sweep"))
     sweep = compiled((HERE / "sweep_now.bpf.c").read_text(), scratch / "sweep_now.bpf.o")
-    sizes = SIZES | table_sizes(64) | {"flow_spill": max(request.param, 1)}
+    sizes = {name: 2 * size for name, size in SIZES.items()} | table_sizes(64) | {"flow_spill": max(request.param, 1)}
     with network.inside():
         loaded = Loader([OBJECTS / "xdp.bpf.o", OBJECTS / "tc.bpf.o", sweep], sizes=sizes).load()
         director = Director(loaded)
@@ -278,7 +278,7 @@ def happen(beside: Beside, chance: random.Random, families: tuple[int, ...], pro
         beside.serve(*who, service, chance.choice([(1,), (2,), (1, 2), (1, 2)]))
 
 
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", range(3))
 def test_the_programs_do_as_the_model(beside: Beside, seed: int) -> None:
     """Flows, their places, states and servers, loads and counters are the model's after each of many events."""
     play(beside, 10 * beside.table.spill + seed, 150)
@@ -286,7 +286,7 @@ def test_the_programs_do_as_the_model(beside: Beside, seed: int) -> None:
 
 def test_the_sequences_go_everywhere(beside: Beside) -> None:
     """The test above is worth something: in a longer sequence of its kind all happens that can."""
-    play(beside, 1, 600)
+    play(beside, 3, 300)
     want = set(COUNTERS) - (set() if beside.table.spill else {"flow_spilled"})
     assert {name for name in COUNTERS if beside.table.counters[name]} == want
     assert beside.director.drops().keys() == {"server_gone"}
