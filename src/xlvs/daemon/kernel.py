@@ -217,11 +217,6 @@ class Kernel:
         """The flow table."""
         return self._flows
 
-    @property
-    def max_flows(self) -> int:
-        """How many flows of each family the table is made for."""
-        return self._flows.room[4]
-
     def live_flows(self) -> int:
         """Return how many flows there are."""
         loads = self._maps["loads"].read()
