@@ -111,6 +111,20 @@ def table_sizes(flows: int, flows6: int | None = None) -> dict[str, int]:
     }
 
 
+_BYTES = {
+    "flows4": abi.BUCKET.itemsize,
+    "flows6": abi.BUCKET6.itemsize,
+    "flow_stripes": abi.STRIPE.itemsize,
+    # A preallocated hash has, beside key and value, 48 bytes an entry and 16 for its chain (kernel/bpf/hashtab.c).
+    "flow_spill": abi.SPILL_KEY.itemsize + abi.FLOW6.itemsize + 64,
+}
+
+
+def table_bytes(sizes: Mapping[str, int]) -> int:
+    """Return how much memory the maps of these sizes, by name, take from the beginning."""
+    return sum(size * _BYTES[name] for name, size in sizes.items() if name in _BYTES)
+
+
 @dataclass(frozen=True, slots=True)
 class Part:
     """The wanted flows of one part of the table, read no further than was needed to choose them.
