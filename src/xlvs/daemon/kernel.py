@@ -146,6 +146,10 @@ class Kernel:
         totals = self._maps["counters"].totals()
         return {counter.label: int(totals[counter]) for counter in abi.Counter}
 
+    def count(self, counter: abi.Counter) -> int:
+        """Return one counter of the whole director."""
+        return int(self._maps["counters"].totals(counter, 1)[0])
+
     def configure(self, timeouts: Mapping[str, int], lo: int, icmp_per_second: int) -> None:
         """Set what holds for the whole director; *timeouts* in seconds, *lo* the loopback's index."""
         idle = {state: state.idle_s for state in abi.FlowState}

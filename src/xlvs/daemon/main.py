@@ -48,9 +48,7 @@ def _parser() -> argparse.ArgumentParser:
     for name, default in (("flows", abi.MAX_FLOWS), ("services", abi.MAX_SERVICES), ("servers", abi.MAX_SERVERS)):
         what = "real servers" if name == "servers" else name
         parser.add_argument(f"--{name}", type=int, metavar="N", help=f"room for N {what} (default {default})")
-    parser.add_argument(
-        "--flows6", type=int, metavar="N", help="room for N IPv6 flows (default: as --flows)"
-    )
+    parser.add_argument("--flows6", type=int, metavar="N", help="room for N IPv6 flows (default: as --flows)")
     return parser
 
 
