@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
-
 from tests.unit.daemon.api.fake import FakeDirector, FakeEngine, Running
 from xlvs.dataplane import _abi as abi
 from xlvs.errors import NoSuchServiceError, XlvsError
-from xlvs.model import Address, ServiceKey, State
+from xlvs.model import ServiceKey, State
 
 
 class FakeDaemon:
@@ -73,17 +71,9 @@ class FakeDaemon:
     def flow(self, state: str, expires_s: int, client: str, virtual: str, server: str) -> None:
         """Add a flow of TCP; its ends are "address:port"."""
         _, number = self._find(f"{virtual} {server}")
-        row = np.zeros(1, abi.FLOW)
-        for side, port, end in (("client", "cport", client), ("other", "oport", virtual)):
-            address, _, word = end.rpartition(":")
-            row["key"][side] = np.frombuffer(Address.parse(address), abi.ADDR)
-            row["key"][port] = int(word)
-        row["key"]["proto"] = 6
-        row["word"] = int(abi.FlowState[state])
-        row["server"] = number
-        kernel = self._engine.kernel
-        kernel.flow_rows = np.concatenate([kernel.flow_rows, row])
-        kernel.left_s = np.append(kernel.left_s, expires_s)
+        ends = [(address, int(port)) for address, _, port in (end.rpartition(":") for end in (client, virtual))]
+        idle_s = abi.FlowState[state].idle_s - expires_s
+        self._engine.kernel.held.add(ends[0], ends[1], number, state, idle_s=idle_s)
 
     def _find(self, row: str) -> tuple[str, int]:
         service, _, server = row.partition(" ")

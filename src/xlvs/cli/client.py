@@ -112,6 +112,21 @@ class Client:
             raise
         return Events(connection)
 
+    def blocks(self, path: str, query: Mapping[str, object] | None = None, accept: str = "text/csv") -> Iterator[str]:
+        """Return what is at *path*, of the media type *accept*, as text that comes in blocks of whole lines.
+
+        For answers of any size: the first block is there before the daemon has made the last.
+        """
+        connection = _Connection(self.path)
+        try:
+            connection.send("GET", _target(path, dict(query or {})), None, {"Accept": accept, "Connection": "close"})
+            if connection.head() != 200:
+                raise _error(json.loads(connection.body()))
+        except BaseException:
+            connection.close()
+            raise
+        return connection.blocks()
+
     def _write(
         self, method: str, path: str, body: object, query: Mapping[str, object] | None, if_match: int | None
     ) -> Any:
@@ -250,6 +265,22 @@ class _Connection:
             *lines, rest = (rest + chunk).split(b"\n")
             for line in lines:
                 yield line.decode(errors="replace")
+
+    def blocks(self) -> Iterator[str]:
+        """Yield a chunked answer as it comes, cut at the ends of lines, and hang up behind it."""
+        rest = b""
+        try:
+            for chunk in self._chunks():
+                end = chunk.rfind(b"\n") + 1
+                if end:
+                    yield (rest + chunk[:end]).decode()
+                    rest = chunk[end:]
+                else:
+                    rest += chunk
+            if rest:
+                yield rest.decode()
+        finally:
+            self.close()
 
     def _chunks(self) -> Iterator[bytes]:
         """Yield the parts of a body whose length is not known (RFC 9112 §7.1)."""

@@ -220,7 +220,8 @@ def _list(client: Client, command: Command) -> None:
 
     options = command.options
     if "connection" in options:
-        sys.stdout.write(tables.format_flows(_ask(command, client.get, "/v1/flows"), options))
+        for text in tables.format_flows(_ask(command, client.blocks, "/v1/flows"), options):
+            sys.stdout.write(text)
     elif command.family:
         service = _find(client, command, _counters(options))
         if service is None:

@@ -35,7 +35,7 @@ from xlvs.daemon.log import log
 from xlvs.daemon.paths import Paths
 from xlvs.daemon.purge import purge
 from xlvs.daemon.server import Server
-from xlvs.daemon.stats import SAMPLE_S
+from xlvs.daemon.stats import SAMPLE_S, Fullness
 from xlvs.daemon.store import Store
 from xlvs.dataplane import Loaded
 from xlvs.dataplane import _abi as abi
@@ -82,6 +82,8 @@ class Daemon:
         self._pending: set[Callable[[], None]] = set()
         self._pause_s = SETTLE_S
         self._warned: set[str] = set()
+        self._fullness = Fullness(self._kernel.count(abi.Counter.FLOW_FULL))
+        self._told_full = False
         self._placed: set[tuple[str, Address]] = set()
         """The virtual addresses that are to be on interfaces."""
         self._refused = ""
@@ -178,8 +180,10 @@ class Daemon:
 
     def warnings(self) -> list[str]:
         """Return what keeps the director from working as configured."""
+        self._look_at_table()
         found = advice.warnings(self.engine.state, self.engine.routes, self._attachments.names(), sysctls.read)
-        return [*([self._refused] if self._refused else []), *self._vips.warnings(), *found]
+        full = [Fullness.sentence(self._kernel.flows.room)] if self._fullness.full else []
+        return [*([self._refused] if self._refused else []), *full, *self._vips.warnings(), *found]
 
     def _begin_with_file(self) -> None:
         """Put the file in force; over services that are in force already, one that is wrong is only a warning."""
@@ -241,7 +245,20 @@ class Daemon:
         self._placed = wanted | left
         self._vips.want(self._placed)
 
+    def _look_at_table(self) -> None:
+        self._fullness.look(self._kernel.count(abi.Counter.FLOW_FULL), time.monotonic())
+
+    def _tell_of_table(self) -> None:
+        """Log that the flow table is full, once, and once that it has room again."""
+        self._look_at_table()
+        if self._told_full and not self._fullness.full:
+            log("the flow table has room again", turned_away=self._fullness.turned_away)
+        elif self._fullness.full and not self._told_full:
+            self._advise()
+        self._told_full = self._fullness.full
+
     def _collect(self) -> None:
+        self._tell_of_table()
         self.engine.collect()
         if self._placed:
             self._want_vips()

@@ -146,6 +146,10 @@ class Kernel:
         totals = self._maps["counters"].totals()
         return {counter.label: int(totals[counter]) for counter in abi.Counter}
 
+    def count(self, counter: abi.Counter) -> int:
+        """Return one counter of the whole director."""
+        return int(self._maps["counters"].totals(counter, 1)[0])
+
     def configure(self, timeouts: Mapping[str, int], lo: int, icmp_per_second: int) -> None:
         """Set what holds for the whole director; *timeouts* in seconds, *lo* the loopback's index."""
         idle = {state: state.idle_s for state in abi.FlowState}
@@ -216,11 +220,6 @@ class Kernel:
     def flows(self) -> FlowTable:
         """The flow table."""
         return self._flows
-
-    @property
-    def max_flows(self) -> int:
-        """How many flows of each family the table is made for."""
-        return self._flows.room[4]
 
     def live_flows(self) -> int:
         """Return how many flows there are."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import errno
 import gc
 import os
 import signal
@@ -17,16 +18,16 @@ from pathlib import Path
 
 from xlvs.daemon.attach import live_links
 from xlvs.daemon.director import Daemon, Options
-from xlvs.daemon.host import netns
+from xlvs.daemon.host import memory, netns
 from xlvs.daemon.host.interfaces import Wish
 from xlvs.daemon.lock import Lock
 from xlvs.daemon.paths import Paths
-from xlvs.dataplane import OBJECTS, Loaded, Loader, LoadError, bpffs, probe
+from xlvs.dataplane import OBJECTS, Loaded, Loader, LoadError, bpffs, probe, syscalls
 from xlvs.dataplane import _abi as abi
 from xlvs.dataplane.flows import table_sizes
 from xlvs.errors import HostError, XlvsError
 
-_MOST = {"flows": 1 << 26, "services": 1 << 20, "servers": 1 << abi.SERVER_BITS}
+_MOST = {"flows": 1 << 26, "flows6": 1 << 26, "services": 1 << 20, "servers": 1 << abi.SERVER_BITS}
 
 _GARBAGE = 50_000
 """New objects after which cycles are looked for: a request may make 100,000 that are none."""
@@ -47,18 +48,19 @@ def _parser() -> argparse.ArgumentParser:
     for name, default in (("flows", abi.MAX_FLOWS), ("services", abi.MAX_SERVICES), ("servers", abi.MAX_SERVERS)):
         what = "real servers" if name == "servers" else name
         parser.add_argument(f"--{name}", type=int, metavar="N", help=f"room for N {what} (default {default})")
+    parser.add_argument("--flows6", type=int, metavar="N", help="room for N IPv6 flows (default: as --flows)")
     return parser
 
 
 def _sizes(options: argparse.Namespace) -> dict[str, int]:
     """Return how large maps are to be, where the command line says; raises `HostError`."""
     sizes: dict[str, int] = {}
-    for name in ("flows", "services", "servers"):
+    for name in _MOST:
         wanted = getattr(options, name)
         if wanted is not None and not 1 <= wanted <= _MOST[name]:
             raise HostError(f"--{name} {wanted} is outside 1..{_MOST[name]}")
-    if n := options.flows:
-        sizes |= table_sizes(n)
+    if options.flows or options.flows6:
+        sizes |= table_sizes(options.flows or abi.MAX_FLOWS, options.flows6)
     if n := options.services:
         sizes |= {"services": n, "service_stats": n, "sched_state": 2 * n, "tables": 2 * n}
     if n := options.servers:
@@ -71,6 +73,8 @@ def _sizes(options: argparse.Namespace) -> dict[str, int]:
 
 def _load(paths: Paths, options: argparse.Namespace) -> Loaded:
     sizes = _sizes(options)
+    if "flows4" in sizes and not _is_there(paths, sizes):
+        memory.require(sizes, memory.available())
     try:
         constants = {"l4_csum_v6": probe.BPF_F_IPV6 if probe.has_csum_ipv6() else 0}
         loader = Loader([OBJECTS / "xdp.bpf.o", OBJECTS / "tc.bpf.o"], sizes=sizes, constants=constants)
@@ -81,6 +85,24 @@ def _load(paths: Paths, options: argparse.Namespace) -> Loaded:
         ) from err
     except LoadError as err:
         raise HostError(f"this kernel refuses the programs: {err}") from err
+    except HostError as err:
+        if isinstance(err.__cause__, OSError) and err.__cause__.errno == errno.ENOMEM:
+            raise memory.refused(sizes or table_sizes(abi.MAX_FLOWS), memory.available()) from err
+        raise
+
+
+def _is_there(paths: Paths, sizes: dict[str, int]) -> bool:
+    """Return whether the flow table that is pinned has these sizes, and will be adopted."""
+    for name in ("flows4", "flows6"):
+        if not (paths.maps / name).exists():
+            return False
+        fd = syscalls.obj_get(paths.maps / name)
+        try:
+            if syscalls.map_info(fd).max_entries != sizes[name]:
+                return False
+        finally:
+            os.close(fd)
+    return True
 
 
 def _start(options: argparse.Namespace) -> None:

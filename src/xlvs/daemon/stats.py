@@ -7,6 +7,7 @@ packets) or 5 bits (bytes) behind the point.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,8 @@ Array = npt.NDArray[np.int64]
 
 FIELDS = ("conns", "in_pkts", "out_pkts", "in_bytes", "out_bytes")
 SAMPLE_S = 2.0
+CALM_S = 60.0
+"""So long no new flow has found the flow table full before it counts as having room again."""
 
 _SHIFTS = np.array([10, 10, 10, 5, 5])
 _HALVES = (1 << (_SHIFTS - 1)) - 1
@@ -84,3 +87,33 @@ class Counters:
 def named(values: list[int]) -> dict[str, Any]:
     """Return five counters under their names."""
     return dict(zip(FIELDS, values, strict=True))
+
+
+class Fullness:
+    """Whether the flow table is *full*: from the first new flow that finds no room until there was none for a while.
+
+    *turned_away* are the flows that found no room since then.  *count* is how many there had been before.
+    """
+
+    def __init__(self, count: int) -> None:
+        self.full = False
+        self.turned_away = 0
+        self._count = count
+        self._last_s = 0.0
+
+    def look(self, count: int, now_s: float) -> None:
+        """Take note of how many new flows have found no room by now."""
+        if count != self._count:
+            self.turned_away = (self.turned_away if self.full else 0) + count - self._count
+            self._count, self._last_s, self.full = count, now_s, True
+        elif now_s - self._last_s >= CALM_S:
+            self.full = False
+
+    @staticmethod
+    def sentence(room: Mapping[int, int]) -> str:
+        """Return what operators are told of a full table that has *room* for so many flows, by family."""
+        return (
+            f"the flow table is full (it is made for {room[4]} flows of IPv4 and {room[6]} of IPv6): known flows go on, "
+            "new ones get a server by their client alone and may lose it when servers change; "
+            "restart the daemon with a larger --flows, which takes all flows over"
+        )

@@ -1,4 +1,4 @@
-"""What clients are shown: services with their counters, flows, the director itself, as values that become JSON.
+"""What clients are shown of services: their servers and counters, as values that become JSON.
 
 Reads, never writes.  A list of all services reads whole maps once and is built
 without a dictionary per row; one service reads its own numbers alone.
@@ -15,16 +15,13 @@ import numpy.typing as npt
 from msgspec import UNSET, UnsetType
 
 from xlvs.daemon.stats import Counters
-from xlvs.dataplane import _abi as abi
-from xlvs.model import Address, Server, Service, ServiceKey, State
+from xlvs.dataplane.flows import FlowTable
+from xlvs.model import Server, Service, ServiceKey, State
 
 Array = npt.NDArray[Any]
 
 Detail = Literal["all", "connections", "none"]
 """How much is counted beside each service: everything, the servers' connections, nothing."""
-
-_PROTOCOLS = {6: "tcp", 17: "udp"}
-_STATES = {int(state): state.name for state in abi.FlowState}
 
 
 class Placed(Protocol):
@@ -40,13 +37,12 @@ class Kernel(Protocol):
     """What is read of `xlvs.daemon.kernel.Kernel`."""
 
     @property
-    def max_flows(self) -> int: ...
+    def flows(self) -> FlowTable: ...
     def live_flows(self) -> int: ...
     def stats(self, kind: str, count: int) -> Array: ...
     def stat(self, kind: str, number: int) -> Array: ...
     def loads(self, count: int) -> Array: ...
     def load(self, number: int) -> tuple[int, int]: ...
-    def flows(self) -> tuple[Array, Array]: ...
     def reasons(self) -> dict[str, int]: ...
     def counters(self) -> dict[str, int]: ...
 
@@ -122,19 +118,6 @@ class ServiceView(msgspec.Struct, frozen=True):
     rates: Measures | UnsetType = UNSET
 
 
-class FlowView(msgspec.Struct, frozen=True, gc=False):
-    """A flow; *expires_s* is how long it may still be idle, an end is (address, port)."""
-
-    protocol: str
-    state: str
-    expires_s: int
-    client: tuple[str, int]
-    virtual: tuple[str, int]
-    server: tuple[str, int]
-    packets: tuple[int, int]
-    bytes: tuple[int, int]
-
-
 def services(engine: Engine, detail: Detail) -> list[ServiceView]:
     """Return all services, in the order in which they were added."""
     shown = engine.state.services.values()
@@ -174,41 +157,6 @@ def service(engine: Engine, key: ServiceKey, detail: Detail) -> ServiceView:
     servers = [_measured(s, kernel.load(n), *measures("server", n)) for s, n in _numbered(found, place)]
     counts, rates = measures("service", place.id)
     return _service(found, servers, Measures(*counts), Measures(*rates))
-
-
-def flows(engine: Engine, limit: int | None) -> list[FlowView]:
-    """Return the flows that are not expired, *limit* at most."""
-    records, left_s = engine.kernel.flows()
-    records, left_s = records[:limit], left_s[:limit]
-    rows, keys = engine.layout.rows[records["server"]], records["key"]
-    # A server that nobody remembers any more has no flows that matter.
-    known = rows["proto"] != 0
-    records, left_s, rows, keys = records[known], left_s[known], rows[known], keys[known]
-    return [
-        FlowView(_PROTOCOLS.get(protocol, str(protocol)), _STATES[state], expires_s, *ends)
-        for protocol, state, expires_s, ends in zip(
-            keys["proto"].tolist(),
-            (records["word"] & 0xFF).tolist(),
-            left_s.tolist(),
-            zip(
-                _ends(keys["client"], keys["cport"]),
-                _ends(keys["other"], keys["oport"]),
-                _ends(rows["addr"], rows["port"]),
-                zip(records["in_pkts"].tolist(), records["out_pkts"].tolist(), strict=True),
-                zip(records["in_bytes"].tolist(), records["out_bytes"].tolist(), strict=True),
-                strict=True,
-            ),
-            strict=True,
-        )
-    ]
-
-
-def _ends(addresses: Array, ports: Array) -> Iterable[tuple[str, int]]:
-    """Return addresses and ports of records as operators write them; each address is spelled once."""
-    packed = np.ascontiguousarray(addresses).tobytes()
-    found = [packed[i : i + 16] for i in range(0, len(packed), 16)]
-    texts = {address: str(Address(address)) for address in set(found)}
-    return zip([texts[address] for address in found], ports.tolist(), strict=True)
 
 
 def _numbered(service: Service, place: Placed) -> Iterable[tuple[Server, int]]:

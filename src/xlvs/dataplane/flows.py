@@ -3,6 +3,10 @@
 Packets change what is read here at any moment, so a record may be of the
 moment before; one that changed hands while it was read is left out.  The
 layout is that of ``bpf/abi.h``, the way through it that of ``bpf/buckets.h``.
+
+Reading is cheap as long as it stays within a CPU's own cache: a part of the
+table at a time, of each slot first the two words that say whether and how it
+is used, the whole of it only where a filter has let it pass.
 """
 
 from __future__ import annotations
@@ -10,7 +14,7 @@ from __future__ import annotations
 import mmap
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -20,23 +24,31 @@ from xlvs.dataplane import _abi as abi
 from xlvs.dataplane.maps import Map
 
 Array = npt.NDArray[Any]
+Words = npt.NDArray[np.uint32]
+Numbers = npt.NDArray[np.intp]
 
 RECORD = np.dtype(
     [
         ("client", "V16"),
         ("virt", "V16"),
+        ("in_bytes", "<u8"),
+        ("out_bytes", "<u8"),
+        ("server", "<u4"),
+        ("idle", "<u4"),
+        ("left", "<u4"),
         ("cport", ">u2"),
         ("vport", ">u2"),
-        ("server", "<u4"),
         ("state", "u1"),
         ("fwd", "u1"),
         ("local", "?"),
-        ("idle", "<u4"),
-        ("in_bytes", "<u8"),
-        ("out_bytes", "<u8"),
-    ]
+    ],
+    align=True,
 )
-"""A flow: both ends as in `xlvs.model.Address`, *server* its number, *idle* jiffies since its last packet."""
+"""A flow: both ends as in `xlvs.model.Address`, *server* its number; *idle* jiffies since its last packet, *left* until
+it ends if there is none."""
+
+AGES = (1, 10, 30, 60, 120, 300, 900, 3600, 86400)
+"""Seconds of idleness at which each class of ages but the first begins."""
 
 _CHUNK = 1 << 14
 """Slots looked at together: what fits a CPU's own cache."""
@@ -47,48 +59,163 @@ _AHEAD = 0xF0000000
 """Such an age is a clock that was read a moment before the packet's (AGE_AHEAD in bpf/buckets.h)."""
 
 _SECOND = 1_000_000_000
+_CPORT, _LIFE, _SEEN, _IN_BYTES, _OUT_BYTES = 1, 3, 4, 6, 7
+"""Where in a slot, as 32-bit words, the fields of ``struct xlvs_flow`` are."""
+
+_CLIENT = (0, slice(8, 11))
+_VIRT = (2, slice(11, 14))
+"""Where an address is: its last word, and in a wide slot the three before."""
+
+_PLACE = np.uint32(15)
+_FREE = np.uint32(abi.FLOW_FREE)
 
 
 @dataclass(frozen=True, slots=True)
 class Filter:
     """Which flows are meant; each field that is set narrows them.
 
-    *servers* and *states* are true at the numbers that are meant.  *client* and *virt* are 16 bytes and how many of
-    their first bits count, *vport* and *proto* exact, *idle* the least jiffies since the last packet.
+    *servers* and *states* are true at the numbers that are meant.  *client* is 16 bytes and how many of their first
+    bits count, *idle* the least jiffies since the last packet.
     """
 
     servers: npt.NDArray[np.bool_] | None = None
     states: npt.NDArray[np.bool_] | None = None
     client: tuple[bytes, int] | None = None
-    virt: tuple[bytes, int] | None = None
-    vport: int | None = None
     idle: int = 0
+
+    @property
+    def family(self) -> int:
+        """4 or 6 if only clients of that family are meant, else 0."""
+        if self.client is None:
+            return 0
+        prefix, bits = self.client
+        return 4 if bits >= 96 and prefix.startswith(_MAPPED.tobytes()) else 6
 
 
 ALL = Filter()
 
 
+def table_sizes(flows: int, flows6: int | None = None) -> dict[str, int]:
+    """Return how large the maps are of a table for *flows* of IPv4 and *flows6* of IPv6 (default: as many).
+
+    Half its slots are then in use.
+    """
+    flows6 = flows if flows6 is None else flows6
+    buckets = {name: 2 * -(-n // abi.WAYS) for name, n in (("flows4", flows), ("flows6", flows6))}
+    most = max(flows, flows6)
+    return {
+        **buckets,
+        "flow_stripes": sum(-(-n // (1 << abi.STRIPE_SHIFT)) for n in buckets.values()),
+        "flow_spill": max(most // 32, 16),
+        "flow_wide": max(most // 16, 1024),
+    }
+
+
+_BYTES = {
+    "flows4": abi.BUCKET.itemsize,
+    "flows6": abi.BUCKET6.itemsize,
+    "flow_stripes": abi.STRIPE.itemsize,
+    # A preallocated hash has, beside key and value, 48 bytes an entry and 16 for its chain (kernel/bpf/hashtab.c).
+    "flow_spill": abi.SPILL_KEY.itemsize + abi.FLOW6.itemsize + 64,
+}
+
+
+def table_bytes(sizes: Mapping[str, int]) -> int:
+    """Return how much memory the maps of these sizes, by name, take from the beginning."""
+    return sum(size * _BYTES[name] for name, size in sizes.items() if name in _BYTES)
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """The wanted flows of one part of the table, read no further than was needed to choose them.
+
+    *slots* are that part as 32-bit words, *chosen* the indices of the flows in it, *life*, *idle* and *left* what
+    `RECORD` has of each.  *first* is the place of the first slot (XLVS_PLACE_*).
+    """
+
+    slots: Words
+    chosen: Numbers
+    life: Words
+    idle: Words
+    left: Words
+    hz: int
+    first: int
+    wide: Map
+
+    def __len__(self) -> int:
+        return len(self.chosen)
+
+    @property
+    def servers(self) -> Words:
+        """The number of each flow's server."""
+        return self.life >> np.uint32(abi.FLOW_SERVER_SHIFT)
+
+    @property
+    def states(self) -> Numbers:
+        """The state of each flow."""
+        return _states(self.life)
+
+    def clients(self) -> Words:
+        """Return the client's address of each flow, as four words in network order."""
+        return _address(np.take(self.slots, self.chosen, axis=0), _CLIENT)
+
+    def records(self) -> Array:
+        """Return the flows as `RECORD`, without those that changed hands meanwhile."""
+        rows = np.take(self.slots, self.chosen, axis=0)
+        again = self.slots[:, _LIFE][self.chosen]
+        same = ((again ^ self.life) & ~_PLACE == 0) & _live(again)
+        if not same.all():
+            rows, chosen = rows[same], self.chosen[same]
+            found = Part(self.slots, chosen, self.life[same], self.idle[same], self.left[same], self.hz, 0, self.wide)
+        else:
+            found = self
+        records = found._records(rows)
+        marked = np.flatnonzero((rows[:, _IN_BYTES] | rows[:, _OUT_BYTES]) & np.uint32(abi.FLOW_WIDE))
+        for i in marked.tolist():
+            if (more := self.wide.get(self.first + int(found.chosen[i]))) is not None:
+                records["in_bytes"][i] += more["in_bytes"]
+                records["out_bytes"][i] += more["out_bytes"]
+        return records
+
+    def _records(self, rows: Words) -> Array:
+        records = np.empty(len(rows), RECORD)
+        records["client"] = _address(rows, _CLIENT).view("V16")[:, 0]
+        records["virt"] = _address(rows, _VIRT).view("V16")[:, 0]
+        ports = np.ascontiguousarray(rows[:, _CPORT]).view(">u2").reshape(-1, 2)
+        records["cport"], records["vport"] = ports[:, 0], ports[:, 1]
+        records["in_bytes"] = rows[:, _IN_BYTES] & np.uint32(abi.FLOW_WIDE - 1)
+        records["out_bytes"] = rows[:, _OUT_BYTES] & np.uint32(abi.FLOW_WIDE - 1)
+        records["server"], records["idle"], records["left"] = self.servers, self.idle, self.left
+        records["state"] = self.states
+        records["fwd"] = self.life >> np.uint32(abi.FLOW_FWD_SHIFT) & np.uint32(abi.FLOW_FWD)
+        records["local"] = self.life & np.uint32(abi.FLOW_LOCAL) != 0
+        return records
+
+
 @dataclass(slots=True)
 class Counts:
-    """How many flows there are: in all, by state, by server number, and by the power of two of their idle seconds."""
+    """How many flows there are: in all, by state, by server number, and by the class of their age (`AGES`)."""
 
     flows: int = 0
     states: npt.NDArray[np.int64] = field(default_factory=lambda: np.zeros(abi.STATE_CODES, np.int64))
     servers: npt.NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
-    ages: npt.NDArray[np.int64] = field(default_factory=lambda: np.zeros(32, np.int64))
+    ages: npt.NDArray[np.int64] = field(default_factory=lambda: np.zeros(len(AGES) + 1, np.int64))
 
-
-def table_sizes(flows: int) -> dict[str, int]:
-    """Return how large the maps are of a table for this many *flows* of each family, at half its slots in use."""
-    buckets = 2 * -(-flows // abi.WAYS)
-    stripes = -(-buckets // (1 << abi.STRIPE_SHIFT))
-    return {
-        "flows4": buckets,
-        "flows6": buckets,
-        "flow_stripes": 2 * stripes,
-        "flow_spill": max(flows // 32, 16),
-        "flow_wide": max(flows // 16, 1024),
-    }
+    def add(self, part: Part) -> None:
+        """Count the flows of a *part*; by server as far as there is room in *servers*."""
+        self.flows += len(part)
+        self.states += np.bincount(part.states, minlength=abi.STATE_CODES)
+        ages = np.zeros(len(part), np.uint8)
+        for begin in AGES:
+            ages += part.idle >= np.uint32(min(begin * part.hz, _AHEAD))
+        self.ages += np.bincount(ages.astype(np.intp), minlength=len(AGES) + 1)
+        if len(self.servers) and len(part):
+            numbers = part.servers.astype(np.intp)
+            if (most := int(numbers.max())) < _CHUNK:
+                found = np.bincount(numbers, minlength=most + 1)[: len(self.servers)]
+                self.servers[: len(found)] += found
+            else:
+                np.add.at(self.servers, numbers[numbers < len(self.servers)], 1)
 
 
 class FlowTable:
@@ -96,12 +223,18 @@ class FlowTable:
 
     def __init__(self, maps: Mapping[str, Map]) -> None:
         self._maps = maps
-        self._tables = {4: _mapped(maps["flows4"], 4), 6: _mapped(maps["flows6"], 8)}
+        self._tables = {4: _mapped(maps["flows4"]).reshape(-1, 8), 6: _mapped(maps["flows6"]).reshape(-1, 16)}
+        self._stripes = _mapped(maps["flow_stripes"]).view(abi.STRIPE)
 
     @property
     def room(self) -> dict[int, int]:
         """How many flows each family's table is made for: half its slots."""
-        return {family: len(words) // 2 for family, words in self._tables.items()}
+        return {family: len(slots) // 2 for family, slots in self._tables.items()}
+
+    @property
+    def spilled(self) -> int:
+        """How many flows found no room in their buckets."""
+        return int(self._stripes["spilled"].sum(dtype=np.int64))
 
     def hz(self) -> int:
         """Return how many jiffies are a second."""
@@ -109,155 +242,110 @@ class FlowTable:
 
     def now(self) -> int:
         """Return the kernel's jiffies, to the tick: they go with CLOCK_MONOTONIC (kernel/time/tick-sched.c)."""
-        at = self._maps["sweep"].get(0)
-        passed = time.clock_gettime_ns(time.CLOCK_MONOTONIC) - int(at["ns"])
-        return int(at["jiffies"]) + passed * self.hz() // _SECOND
+        return self._now(self.hz())
 
     def records(self, wanted: Filter = ALL) -> Iterator[Array]:
         """Yield the flows that are *wanted* and not idle for too long, some thousand at a time."""
-        wide = self._wide()
-        for family, first, words in self._chunks():
-            chosen, idle = self._select(words, wanted)
-            if len(chosen):
-                yield _records(words[chosen], idle, family, chosen + first, wide)
-        yield from self._spilled(wanted)
+        for part in self.parts(wanted):
+            if len(part):
+                yield part.records()
 
     def count(self, wanted: Filter = ALL, *, servers: int = 0) -> Counts:
         """Count the flows that are *wanted*; by server number for numbers below *servers*."""
         found = Counts(servers=np.zeros(servers, np.int64))
-        hz = self.hz()
-        for words in (*(words for _, _, words in self._chunks()), self._spill()):
-            chosen, idle = self._select(words, wanted)
-            if not len(chosen):
-                continue
-            life = (words[chosen, 1] >> np.uint64(32)).astype(np.uint32)
-            found.flows += len(chosen)
-            found.states += np.bincount(_states(life), minlength=abi.STATE_CODES)
-            found.ages += np.bincount(_powers(idle // hz), minlength=32)
-            if servers:
-                numbers = life >> np.uint32(abi.FLOW_SERVER_SHIFT)
-                found.servers += np.bincount(numbers[numbers < servers], minlength=servers)
+        for part in self.parts(wanted):
+            found.add(part)
         return found
 
-    def _chunks(self) -> Iterator[tuple[int, int, npt.NDArray[np.uint64]]]:
-        """Yield family, first slot and words of every part of the tables that may hold flows."""
-        used = self._maps["flow_stripes"].read()["used"] != 0
-        begin = 0
-        for family, words in self._tables.items():
-            stripes = -(-len(words) // _STRIPE)
-            mine = used[begin : begin + stripes]
-            begin += stripes
-            for first in range(0, len(words), _CHUNK):
-                if mine[first // _STRIPE : (first + _CHUNK) // _STRIPE].any():
-                    yield family, first, words[first : first + _CHUNK]
+    def parts(self, wanted: Filter = ALL) -> Iterator[Part]:
+        """Yield every part of the table that may hold flows, with those that are *wanted* and not idle for too long.
 
-    def _select(self, words: npt.NDArray[np.uint64], wanted: Filter) -> tuple[Array, npt.NDArray[np.uint32]]:
-        """Return the indices of the wanted among these slots, and their idle jiffies."""
-        life = (words[:, 1] >> np.uint64(32)).astype(np.uint32)
-        chosen = np.flatnonzero(((life ^ np.uint32(abi.FLOW_FREE)) & np.uint32(15)) < abi.FLOW_BUSY)
+        A part is read when it is yielded, and its records then or shortly after.
+        """
+        if wanted.servers is not None:  # one more, which stands for all that are beyond
+            wanted = replace(wanted, servers=np.append(wanted.servers, np.False_))
+        config = self._maps["config"].get(0)
+        hz, timeouts = int(config["hz"]) or 1, np.asarray(config["idle"])
+        for first, slots in self._chunks(wanted.family):
+            yield self._part(slots, wanted, timeouts, hz, first)
+        if self.spilled:
+            _, values = self._maps["flow_spill"].items()
+            slots = np.ascontiguousarray(values).view(np.uint32).reshape(-1, 16)
+            yield self._part(slots, wanted, timeouts, hz, abi.PLACE_SPILL)
+
+    def _now(self, hz: int) -> int:
+        at = self._maps["sweep"].get(0)
+        passed = time.clock_gettime_ns(time.CLOCK_MONOTONIC) - int(at["ns"])
+        return int(at["jiffies"]) + passed * hz // _SECOND
+
+    def _chunks(self, only: int) -> Iterator[tuple[int, Words]]:
+        """Yield the place of the first slot, and the slots, of every part that may hold flows of the family *only*."""
+        begin = 0
+        for family, slots in self._tables.items():
+            stripes = -(-len(slots) // _STRIPE)
+            used = self._stripes["used"][begin : begin + stripes]
+            begin += stripes
+            if only in (0, family):
+                mark = abi.PLACE_V6 if family == 6 else 0
+                for first in range(0, len(slots), _CHUNK):
+                    if used[first // _STRIPE : (first + _CHUNK) // _STRIPE].any():
+                        yield first + mark, slots[first : first + _CHUNK]
+
+    def _part(self, slots: Words, wanted: Filter, timeouts: Words, hz: int, first: int) -> Part:
+        """Choose the wanted among these *slots*."""
+        life = slots[:, _LIFE].copy()
+        chosen = np.flatnonzero(_live(life))
         life = life[chosen]
-        idle = np.uint32(self.now() & 0xFFFFFFFF) - words[chosen, 2].astype(np.uint32)
+        idle = np.uint32(self._now(hz) & 0xFFFFFFFF) - slots[:, _SEEN][chosen]
         idle[idle >= _AHEAD] = 0
         states = _states(life)
-        keep = (idle <= self._timeouts()[states]) & (idle >= wanted.idle)
+        limits = timeouts[states]
+        keep = idle <= limits
+        if wanted.idle:
+            keep &= idle >= min(wanted.idle, 0xFFFFFFFF)
         if wanted.states is not None:
             keep &= wanted.states[states]
         if wanted.servers is not None:
-            numbers = life >> np.uint32(abi.FLOW_SERVER_SHIFT)
-            keep &= wanted.servers[np.minimum(numbers, len(wanted.servers) - 1)] & (numbers < len(wanted.servers))
-        if wanted.vport is not None:
-            keep &= (words[chosen, 0] >> np.uint64(48)).astype(np.uint16).byteswap() == wanted.vport
-        for end, places in ((wanted.client, _CLIENT), (wanted.virt, _VIRT)):
-            if end is not None:
-                keep &= _within(words[chosen].view(np.uint32), places, *end)
-        return chosen[keep], idle[keep]
-
-    def _timeouts(self) -> npt.NDArray[np.uint32]:
-        found: npt.NDArray[np.uint32] = self._maps["config"].get(0)["idle"]
-        return found
-
-    def _wide(self) -> dict[int, tuple[int, int]]:
-        keys, values = self._maps["flow_wide"].items()
-        return dict(zip(keys.tolist(), values.tolist(), strict=True))
-
-    def _spill(self) -> npt.NDArray[np.uint64]:
-        _, values = self._maps["flow_spill"].items()
-        return np.ascontiguousarray(values).view(np.uint64).reshape(-1, 8)
-
-    def _spilled(self, wanted: Filter) -> Iterator[Array]:
-        words = self._spill()
-        chosen, idle = self._select(words, wanted)
-        if len(chosen):
-            yield _records(words[chosen], idle, 6, np.full(len(chosen), -1), {})
+            numbers = (life >> np.uint32(abi.FLOW_SERVER_SHIFT)).astype(np.intp)
+            keep &= wanted.servers[np.minimum(numbers, len(wanted.servers) - 1)]
+        if not keep.all():
+            chosen, life, idle, limits = chosen[keep], life[keep], idle[keep], limits[keep]
+        if wanted.client is not None and len(chosen):
+            near = _within(_address(np.take(slots, chosen, axis=0), _CLIENT), *wanted.client, mapped=wanted.family == 4)
+            chosen, life, idle, limits = chosen[near], life[near], idle[near], limits[near]
+        return Part(slots, chosen, life, idle, limits - idle, hz, first, self._maps["flow_wide"])
 
 
-_CLIENT = ((8, 9, 10), 0)
-_VIRT = ((11, 12, 13), 2)
-"""Where in a wide slot, as 32-bit words, the first three and the last of an address are."""
-
-
-def _mapped(table: Map, words: int) -> npt.NDArray[np.uint64]:
-    """Return the slots of an array of buckets, *words* of 64 bits each, as they are at any moment."""
+def _mapped(table: Map) -> Words:
+    """Return the values of an array, as 32-bit words, as they are at any moment."""
     size = table.max_entries * table.value_dtype.itemsize
-    page = mmap.PAGESIZE
-    memory = mmap.mmap(table.fd, -(-size // page) * page, prot=mmap.PROT_READ)
-    return np.frombuffer(memory, np.uint64, size // 8).reshape(-1, words)
+    memory = mmap.mmap(table.fd, -(-size // mmap.PAGESIZE) * mmap.PAGESIZE, prot=mmap.PROT_READ)
+    return np.frombuffer(memory, np.uint32, size // 4)
 
 
-def _states(life: npt.NDArray[np.uint32]) -> npt.NDArray[np.intp]:
-    return ((life & np.uint32(abi.FLOW_STATE)) ^ np.uint32(abi.FLOW_FREE)).astype(np.intp)
+def _live(life: Words) -> npt.NDArray[np.bool_]:
+    found: npt.NDArray[np.bool_] = ((life ^ _FREE) & _PLACE) < abi.FLOW_BUSY
+    return found
 
 
-def _powers(seconds: Array) -> npt.NDArray[np.intp]:
-    """Return how many bits each number has: 0 for 0, 1 for 1, 2 for 2 and 3, ..."""
-    return np.frexp(seconds.astype(np.float64))[1].astype(np.intp)
+def _states(life: Words) -> Numbers:
+    return ((life & np.uint32(abi.FLOW_STATE)) ^ _FREE).astype(np.intp)
 
 
-def _address(words: npt.NDArray[np.uint32], places: tuple[tuple[int, ...], int]) -> npt.NDArray[np.uint32]:
+def _address(slots: Words, place: tuple[int, slice]) -> Words:
     """Return an address of each slot as four 32-bit words in network order."""
-    high, low = places
-    found = np.empty((len(words), 4), np.uint32)
-    found[:, :3] = words[:, high] if words.shape[1] > 8 else _MAPPED
-    found[:, 3] = words[:, low]
+    low, high = place
+    found = np.empty((len(slots), 4), np.uint32)
+    found[:, :3] = slots[:, high] if slots.shape[1] > 8 else _MAPPED
+    found[:, 3] = slots[:, low]
     return found
 
 
-def _within(words: npt.NDArray[np.uint32], places: tuple[tuple[int, ...], int], address: bytes, bits: int) -> Array:
-    """Say of each slot whether the first *bits* of an address in it are those of *address*."""
-    mask = ((1 << bits) - 1) << (128 - bits)
-    masked = np.frombuffer(mask.to_bytes(16, "big"), "<u4")
-    want = np.frombuffer(address, "<u4") & masked
-    found: Array = ((_address(words, places) & masked) == want).all(axis=1)
-    return found
-
-
-def _records(
-    words: npt.NDArray[np.uint64],
-    idle: npt.NDArray[np.uint32],
-    family: int,
-    slots: Array,
-    wide: Mapping[int, tuple[int, int]],
-) -> Array:
-    found = np.zeros(len(words), RECORD)
-    halves = words.view(np.uint32).reshape(len(words), -1)
-    life = halves[:, 3]
-    found["client"] = _address(halves, _CLIENT).view("V16")[:, 0]
-    found["virt"] = _address(halves, _VIRT).view("V16")[:, 0]
-    ports = halves[:, 1]
-    found["cport"] = (ports & np.uint32(0xFFFF)).astype("<u2").view(">u2")
-    found["vport"] = (ports >> np.uint32(16)).astype("<u2").view(">u2")
-    found["server"] = life >> np.uint32(abi.FLOW_SERVER_SHIFT)
-    found["state"] = _states(life)
-    found["fwd"] = life >> np.uint32(abi.FLOW_FWD_SHIFT) & np.uint32(abi.FLOW_FWD)
-    found["local"] = life & np.uint32(abi.FLOW_LOCAL) != 0
-    found["idle"] = idle
-    for name, column in (("in_bytes", 6), ("out_bytes", 7)):
-        found[name] = halves[:, column] & np.uint32(abi.FLOW_WIDE - 1)
-    if wide:
-        mark = abi.PLACE_V6 if family == 6 else 0
-        marked = (halves[:, 6] | halves[:, 7]) & np.uint32(abi.FLOW_WIDE) != 0
-        for i in np.flatnonzero(marked).tolist():
-            more = wide.get(int(slots[i]) | mark, (0, 0))
-            found["in_bytes"][i] += np.uint64(more[0])
-            found["out_bytes"][i] += np.uint64(more[1])
-    return found
+def _within(addresses: Words, prefix: bytes, bits: int, *, mapped: bool) -> npt.NDArray[np.bool_]:
+    """Say of each address whether its first *bits* are those of *prefix*, and it is *mapped*, one of IPv4, or not."""
+    mask = np.frombuffer((((1 << bits) - 1) << (128 - bits)).to_bytes(16, "big"), "<u4")
+    wanted = np.frombuffer(prefix, "<u4") & mask
+    near: npt.NDArray[np.bool_] = (addresses[:, :3] == _MAPPED).all(axis=1) == mapped
+    for i in np.flatnonzero(mask).tolist():
+        near &= addresses[:, i] & mask[i] == wanted[i]
+    return near

@@ -64,7 +64,7 @@ def applied(file: Path, xlvs: Xlvs, director: FakeDirector) -> Path:
         (["drops"], "REASON     PACKETS\nno_server        3\n"),
         (["counters"], "COUNTER   VALUE\nflow_new      7\n"),
         (["interfaces"], "INTERFACE  HOOK  WHY\neth0       xdp   physical\n"),
-        (["flows"], "PROTOCOL  STATE  EXPIRES  CLIENT  VIRTUAL  SERVER  IN-PKTS  OUT-PKTS\n"),
+        (["flows"], "PROTOCOL  STATE  EXPIRES  CLIENT  VIRTUAL  SERVER  IN-BYTES  OUT-BYTES\n"),
     ],
 )
 def test_tables(words: list[str], table: str, applied: Path, xlvs: Xlvs) -> None:
@@ -216,7 +216,7 @@ def test_watch_prints_counters_that_move(applied: Path, xlvs: Xlvs, director: Fa
     """What is counted is looked at again, and only rows that are different are printed."""
     with Watching("status") as lines:
         assert next(lines) == ["ITEM", "VALUE"]
-        while next(lines)[0] != "max_flows":
+        while next(lines)[0] != "max_flows6":
             pass
         xlvs("delete", "service", "dns", "--force")
         assert next(lines) == ["generation", "2"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from xlvs.daemon.stats import SAMPLE_S, Counters
+from xlvs.daemon.stats import CALM_S, SAMPLE_S, Counters, Fullness
 
 
 def raw(*conns: int) -> np.ndarray:
@@ -62,3 +62,24 @@ def test_one_number_is_read_as_in_the_whole_table() -> None:
     counters.sample(raw(400, 800), SAMPLE_S)
     now = raw(400, 800)
     assert counters.one(1, now[1]) == (counters.counts(now)[1], counters.rates(2)[1])
+
+
+def test_a_table_is_full_from_the_first_flow_without_room_until_there_was_none_for_a_while() -> None:
+    """What was counted before the start says nothing, and another one in between makes it last."""
+    table = Fullness(7)
+    seen = []
+    steps = [(7, 1), (9, 2), (9, 2 + CALM_S / 2), (10, 60), (10, 59 + CALM_S), (10, 60 + CALM_S), (10, 999), (11, 1000)]
+    for count, now_s in steps:
+        table.look(count, now_s)
+        seen.append((table.full, table.turned_away))
+    assert seen == [
+        (False, 0), (True, 2), (True, 2), (True, 3), (True, 3), (False, 3), (False, 3), (True, 1)
+    ]  # fmt: skip
+
+
+def test_a_full_table_is_told_of_in_a_sentence_with_the_way_out() -> None:
+    """What is full, what becomes of known and of new flows, and which option makes it larger."""
+    sentence = Fullness.sentence({4: 1000, 6: 500})
+    for words in ("1000 flows of IPv4 and 500 of IPv6", "known flows go on", "new ones get a server", "--flows"):
+        assert words in sentence
+    assert "\n" not in sentence and not sentence.endswith(".")

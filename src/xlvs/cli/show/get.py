@@ -9,7 +9,7 @@ from typing import Any
 
 from xlvs.cli import base
 from xlvs.cli.client import Client
-from xlvs.cli.show import output
+from xlvs.cli.show import flows, output
 from xlvs.cli.show.views import VIEWS
 
 
@@ -26,6 +26,7 @@ def parser() -> argparse.ArgumentParser:
     )
     found.add_argument("-w", "--watch", action="store_true", help="go on, and print what changes")
     found.add_argument("--interval", type=float, default=2.0, metavar="S", help="seconds between looks of --watch")
+    flows.add_options(found)
     return found
 
 
@@ -35,11 +36,14 @@ def main(argv: list[str]) -> int:
     options = found.parse_args(argv)
     if options.name and options.what not in ("services", "servers"):
         found.error(f"{options.what} have no names")
+    flows.check_options(found, options)
     with base.connect(options) as client:
         if options.watch:
             from xlvs.cli.show import watch
 
             return watch.run(client, options)
+        if options.what == "flows":
+            return flows.run(client, options)
         answer = ask(client, options.what, options.name)
         status = answer if options.what == "status" else client.get("/v1/status")
     for warning in status["warnings"]:
@@ -48,10 +52,10 @@ def main(argv: list[str]) -> int:
     return 0
 
 
-def ask(client: Client, what: str, names: list[str]) -> Any:
+def ask(client: Client, what: str, names: list[str], query: dict[str, object] | None = None) -> Any:
     """Return what the daemon answers about *what*."""
     if not names:
-        return client.get(VIEWS[what].path)
+        return client.get(VIEWS[what].path, query)
     services = [client.get(f"/v1/services/{name}") for name in names]
     return {"generation": client.generation, "services": services}
 

@@ -71,7 +71,7 @@ def options_of(service: Any) -> list[str]:
 def _flow_rows(flows: Any) -> list[Row]:
     ends = ("client", "virtual", "server")
     return [
-        (f["protocol"], f["state"], f["expires_s"], *(endpoint(*f[end]) for end in ends), *f["packets"], *f["bytes"])
+        (f["protocol"], f["state"], f["expires_s"], *(endpoint(*f[end]) for end in ends), *f["bytes"], f["idle_s"])
         for f in flows
     ]
 
@@ -96,13 +96,10 @@ VIEWS: dict[str, View] = {
     ),
     "flows": View(
         "/v1/flows",
-        (
-            *("PROTOCOL", "STATE", "EXPIRES", "CLIENT", "VIRTUAL", "SERVER", "IN-PKTS", "OUT-PKTS"),
-            *("IN-BYTES", "OUT-BYTES"),
-        ),
-        2,
+        ("PROTOCOL", "STATE", "EXPIRES", "CLIENT", "VIRTUAL", "SERVER", "IN-BYTES", "OUT-BYTES", "IDLE"),
+        1,
         _flow_rows,
-        ("EXPIRES", "IN-PKTS", "OUT-PKTS", "IN-BYTES", "OUT-BYTES"),
+        ("EXPIRES", "IN-BYTES", "OUT-BYTES", "IDLE"),
     ),
     "drops": View("/v1/drops", ("REASON", "PACKETS"), 0, lambda reasons: list(reasons.items())),
     "counters": View("/v1/counters", ("COUNTER", "VALUE"), 0, lambda counters: list(counters.items())),

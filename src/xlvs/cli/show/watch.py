@@ -14,7 +14,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from xlvs.cli.client import Client
-from xlvs.cli.show import get, output
+from xlvs.cli.show import flows, get, output
 from xlvs.cli.show.output import Row
 from xlvs.cli.show.views import VIEWS, server_rows, service_row
 from xlvs.errors import InvalidError, NoSuchServiceError, UnreachableError
@@ -114,7 +114,7 @@ def _poll(client: Client, options: argparse.Namespace) -> None:
     last: set[tuple[object, ...]] = set()
     before: Any = None
     while True:
-        answer = get.ask(client, options.what, [])
+        answer = get.ask(client, options.what, [], flows.query(options))
         if options.output == "json":
             if answer != before:
                 print(json.dumps(answer), flush=True)

@@ -2,7 +2,8 @@
 
 It knows the daemon only as a `Director`, opens no socket and keeps nothing but
 who watches.  Handlers run one after another on the daemon's loop and never
-wait, so that every request sees the state that the one before it left.
+wait, so that every request sees the state that the one before it left; only
+the flows, of which there may be millions, are read with pauses.
 """
 
 from xlvs.daemon.api.app import MAX_BODY, make

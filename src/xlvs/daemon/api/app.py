@@ -17,8 +17,9 @@ from litestar.openapi.spec import License
 from litestar.serialization import encode_json
 
 import xlvs
-from xlvs.daemon.api import director, problems, services, whole
+from xlvs.daemon.api import director, flows, problems, services, whole
 from xlvs.daemon.api.changes import Context, Director, provide_write
+from xlvs.daemon.api.wanted import provide_wanted
 from xlvs.daemon.api.watch import Watchers
 from xlvs.errors import InvalidError
 from xlvs.model import codec
@@ -40,9 +41,12 @@ def make(context_of: Director, watchers: Watchers, *, max_body: int = MAX_BODY) 
     """Return the API over a director; changes are told to *watchers*, bodies have at most *max_body* bytes."""
     app = Litestar.from_config(
         AppConfig(
-            route_handlers=[openapi, *services.HANDLERS, *whole.HANDLERS, *director.HANDLERS],
+            route_handlers=[openapi, *services.HANDLERS, *whole.HANDLERS, *flows.HANDLERS, *director.HANDLERS],
             state=Context({"director": context_of, "watchers": watchers}),
-            dependencies={"write": Provide(provide_write, sync_to_thread=False)},
+            dependencies={
+                "write": Provide(provide_write, sync_to_thread=False),
+                "wanted": Provide(provide_wanted, sync_to_thread=False),
+            },
             before_request=_refuse_unknown_parameters,
             exception_handlers={Exception: problems.handle},
             request_class=StrictRequest,

@@ -9,11 +9,9 @@ from litestar import Response, get, post
 from litestar.di import NamedDependency
 from litestar.params import QueryParameter
 
-from xlvs.daemon import views
 from xlvs.daemon.api.answers import READING, TELLING, answer, errors
 from xlvs.daemon.api.changes import Changed, Context, Write
 from xlvs.daemon.api.services import find
-from xlvs.daemon.views import FlowView
 
 
 class InterfaceView(msgspec.Struct, frozen=True):
@@ -22,14 +20,6 @@ class InterfaceView(msgspec.Struct, frozen=True):
     name: str
     hook: str
     why: str
-
-
-@get("/v1/flows", operation_id="listFlows", summary="List the flows", responses=errors(*READING))
-async def list_flows(
-    state: Context, limit: Annotated[int | None, QueryParameter(ge=0, description="So many at most.")] = None
-) -> list[FlowView]:
-    """Return the flows that are not expired."""
-    return views.flows(state.director.engine, limit)
 
 
 @get("/v1/drops", operation_id="getDrops", summary="Show why packets were dropped", responses=errors(*READING))
@@ -66,7 +56,9 @@ async def get_status(state: Context) -> Response[dict[str, Any]]:
         **director.facts(),
         "generation": generation,
         "flows": kernel.live_flows(),
-        "max_flows": kernel.max_flows,
+        "spilled_flows": kernel.flows.spilled,
+        "max_flows": kernel.flows.room[4],
+        "max_flows6": kernel.flows.room[6],
         "warnings": director.warnings(),
     }
     return answer(status, generation)
@@ -114,5 +106,5 @@ async def stop(
 
 
 HANDLERS = [
-    list_flows, get_drops, get_counters, list_interfaces, get_timeouts, get_status, zero, reload, stop
+    get_drops, get_counters, list_interfaces, get_timeouts, get_status, zero, reload, stop
 ]  # fmt: skip

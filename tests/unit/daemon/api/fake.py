@@ -12,11 +12,13 @@ from typing import Any
 import numpy as np
 from msgspec.structs import replace
 
+from tests.unit.dataplane.mapped import FakeTable
 from xlvs.daemon import stats
 from xlvs.daemon.api import Change
 from xlvs.daemon.server import Server
 from xlvs.daemon.stats import Counters
 from xlvs.dataplane import _abi as abi
+from xlvs.dataplane.flows import FlowTable
 from xlvs.errors import XlvsError
 from xlvs.model import Service, ServiceKey, State
 
@@ -25,20 +27,22 @@ ROOM = 1 << 18
 
 
 class FakeKernel:
-    """Counters and flows as arrays; *reads* notes what was read of them."""
-
-    max_flows = 1000
+    """Counters as arrays, and a flow table in memory; *reads* notes what was read of the counters."""
 
     def __init__(self) -> None:
         self.raw = {kind: np.zeros((ROOM, 5), np.int64) for kind in ("service", "server")}
         self.load_rows = np.zeros((ROOM, 2), np.int64)
-        self.flow_rows: np.ndarray[Any, Any] = np.zeros(0, abi.FLOW)
-        self.left_s: np.ndarray[Any, Any] = np.zeros(0, np.int64)
+        self.held = FakeTable()
         self.reads: list[str] = []
 
     def live_flows(self) -> int:
         """Return how many flows there are."""
-        return len(self.flow_rows)
+        return self.flows.count().flows
+
+    @property
+    def flows(self) -> FlowTable:
+        """The flow table."""
+        return self.held.table
 
     def stats(self, kind: str, count: int) -> np.ndarray[Any, Any]:
         """Return the counters of the first *count* numbers."""
@@ -60,10 +64,6 @@ class FakeKernel:
         self.reads.append("one load")
         active, inactive = self.load_rows[number].tolist()
         return active, inactive
-
-    def flows(self) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
-        """Return the flows and their seconds."""
-        return self.flow_rows, self.left_s
 
     def reasons(self) -> dict[str, int]:
         """Return drops."""
@@ -124,7 +124,9 @@ class FakeEngine:
         for server in service.servers:
             numbers.append(self._number("server", (service.key, server.key)))
             row = self.layout.rows[numbers[-1]]
-            row["addr"], row["port"], row["proto"] = np.frombuffer(server.address, abi.ADDR)[0], server.port, 6
+            row["addr"], row["port"] = np.frombuffer(server.address, abi.ADDR)[0], server.port
+            row["virt"], row["vport"] = np.frombuffer(service.key.address, abi.ADDR)[0], service.key.port
+            row["proto"] = 6 if service.key.protocol == "tcp" else 17
         return SimpleNamespace(id=self._number("service", service.key), numbers=tuple(numbers))
 
     def _number(self, kind: str, thing: object) -> int:

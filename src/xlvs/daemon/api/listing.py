@@ -1,0 +1,133 @@
+"""Flows as text: JSON, one flow a line, or CSV, thousands of them at once.
+
+The list is written while it is read, a part of the table at a time: it takes
+the memory of one part, and between two parts the daemon does other things.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterator
+
+import numpy as np
+
+from xlvs.daemon import views
+from xlvs.daemon.api import columns
+from xlvs.daemon.api.columns import Cells
+from xlvs.daemon.api.wanted import PROTOCOLS, STATES
+from xlvs.dataplane.flows import Filter
+
+Array = views.Array
+Rows = Callable[[Array, Array, int], bytes]
+"""Makes text of flow records, of all rows of servers, and of how many jiffies a second has."""
+
+MOST_SORTED = 100_000
+"""How many flows are sorted at most: that many records are kept in memory."""
+
+CSV_HEADER = "protocol,state,expires_s,client,virtual,server,in_bytes,out_bytes,idle_s\n"
+
+_TOGETHER = 4096
+"""Rows whose text is made at once."""
+
+_PROTOCOLS = columns.texts([PROTOCOLS.get(number, str(number)) for number in range(256)])
+_STATE_NAMES = {number: name for name, number in STATES.items()}
+_STATES = columns.texts([_STATE_NAMES.get(number, str(number)) for number in range(256)])
+
+
+async def json(engine: views.Engine, wanted: Filter, limit: int | None, *, largest: bool) -> AsyncIterator[bytes]:
+    """Yield a JSON array of the flows that are *wanted*, each in a line of its own, *limit* at most.
+
+    With *largest* those with most bytes come first.
+    """
+    between = b"[\n"
+    async for records in _flows(engine, wanted, limit, largest=largest):
+        yield between + _json_rows(records, engine.layout.rows, engine.kernel.flows.hz())[:-2]
+        between = b",\n"
+    yield b"\n]\n" if between == b",\n" else b"[]\n"
+
+
+async def csv(engine: views.Engine, wanted: Filter, limit: int | None, *, largest: bool) -> AsyncIterator[bytes]:
+    """Yield the same as CSV (RFC 4180, but for its line ends), with a header."""
+    yield CSV_HEADER.encode()
+    async for records in _flows(engine, wanted, limit, largest=largest):
+        yield _csv_rows(records, engine.layout.rows, engine.kernel.flows.hz())
+
+
+async def _flows(engine: views.Engine, wanted: Filter, limit: int | None, *, largest: bool) -> AsyncIterator[Array]:
+    """Yield the records of the flows, a few thousand at a time."""
+    left = limit
+    batches = _sorted(engine, wanted, limit) if largest else _batches(engine, wanted)
+    async for records in batches:
+        for begin in range(0, len(records), _TOGETHER):
+            some = records[begin : begin + _TOGETHER][:left]
+            if len(some):
+                yield some
+            if left is not None:
+                left -= len(some)
+        if left == 0:
+            return
+
+
+async def _batches(engine: views.Engine, wanted: Filter) -> AsyncIterator[Array]:
+    """Yield the records in the order of the table, letting others work in between."""
+    kept: list[Array] = []
+    for part in engine.kernel.flows.parts(wanted):
+        if len(part):
+            kept.append(part.records())
+        if sum(map(len, kept)) >= _TOGETHER:
+            yield np.concatenate(kept)
+            kept.clear()
+        await asyncio.sleep(0)
+    if kept:
+        yield np.concatenate(kept)
+
+
+async def _sorted(engine: views.Engine, wanted: Filter, limit: int | None) -> AsyncIterator[Array]:
+    """Yield the records with most bytes, the largest first."""
+    most = min(MOST_SORTED, MOST_SORTED if limit is None else limit)
+    kept: list[Array] = []
+    async for records in _batches(engine, wanted):
+        kept.append(records)
+        if sum(map(len, kept)) > 2 * most + _TOGETHER:
+            kept = [_largest(np.concatenate(kept), most)]
+    if kept:
+        yield _largest(np.concatenate(kept), most)
+
+
+def _largest(records: Array, most: int) -> Array:
+    order = np.argsort(records["in_bytes"] + records["out_bytes"], kind="stable")[::-1]
+    return records[order[:most]]
+
+
+def _cells(records: Array, servers: Array, hz: int) -> Iterator[Cells]:
+    """Yield the columns of flows: protocol, state, time left, address and port of three ends, bytes, idle time."""
+    rows = servers[records["server"].astype(np.intp)]
+    yield columns.pick(_PROTOCOLS, rows["proto"].astype(np.intp))
+    yield columns.pick(_STATES, records["state"].astype(np.intp))
+    yield columns.decimals(records["left"] // np.uint32(hz))
+    for table, address, port in ((records, "client", "cport"), (records, "virt", "vport"), (rows, "addr", "port")):
+        words = np.ascontiguousarray(table[address]).view("<u4").reshape(-1, 4)
+        yield columns.addresses(words)
+        yield columns.decimals(table[port])
+    yield columns.decimals(records["in_bytes"])
+    yield columns.decimals(records["out_bytes"])
+    yield columns.decimals(records["idle"] // np.uint32(hz))
+
+
+def _json_rows(records: Array, servers: Array, hz: int) -> bytes:
+    """Return a JSON object for each flow, with a comma and the end of the line behind it."""
+    between = (
+        b'{"protocol":"', b'","state":"', b'","expires_s":', b',"client":["', b'",', b'],"virtual":["', b'",',
+        b'],"server":["', b'",', b'],"bytes":[', b",", b'],"idle_s":',
+    )  # fmt: skip
+    pieces = [piece for pair in zip(between, _cells(records, servers, hz), strict=True) for piece in pair]
+    return columns.lines([*pieces, b"},\n"])
+
+
+def _csv_rows(records: Array, servers: Array, hz: int) -> bytes:
+    """Return a line for each flow."""
+    cells = list(_cells(records, servers, hz))
+    for i in (3, 5, 7):  # address and port as operators write them
+        cells[i] = columns.bracketed(cells[i])
+    separators = (b",", b",", b",", b":", b",", b":", b",", b":", b",", b",", b",", b"\n")
+    return columns.lines([piece for pair in zip(cells, separators, strict=True) for piece in pair])
