@@ -308,10 +308,11 @@ class Director:
             del slots, low
         keys, values = maps["flow_spill"].items()
         mine = values["low"]["client"].byteswap() >= first
-        loads["active"] -= np.bincount(values["low"]["life"][mine] >> abi.FLOW_SERVER_SHIFT, minlength=SERVERS).astype("i4")
+        loads["active"] -= np.bincount(values["low"]["life"][mine] >> abi.FLOW_SERVER_SHIFT, minlength=SERVERS).astype(
+            "i4"
+        )
         maps["flow_spill"].delete_many(keys[mine])
         maps["loads"].write(0, loads)
-
 
     def _forget_hashed(self) -> None:
         """Take what `new` opened out of the hash again: the flows of *batch* clients, in both directions."""

@@ -8,7 +8,7 @@
  * the key, the value, or what they mean (tests/unit/dataplane/layouts.txt
  * remembers them all).
  *
- *   user	carried over field by field; new fields are 0 (dataplane/migrate.py knows the exceptions)
+ *   user	carried over field by field; new fields are 0 (dataplane/upgrade/migrate.py knows the exceptions)
  *   kernel	refused: programs go on writing it while the new ones are loaded
  *   table	made anew, all of them, if any has another version or size; the flows are taken over (import.h)
  *   counts	made anew; if there are only more rows, with the counts so far

@@ -8,9 +8,7 @@ director (small table, then a large one)┘── real3
 from __future__ import annotations
 
 import contextlib
-import os
 import signal
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 

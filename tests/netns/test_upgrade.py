@@ -149,7 +149,7 @@ def dying(directory: Path, module: str, method: str) -> Path:
     [
         ("xlvs.daemon.kernel", "Kernel.renew_hints", "older"),
         ("xlvs.daemon.attach", "Attachments.start", "newer"),
-        ("xlvs.daemon.handover", "Handover.finish", "other flows"),
+        ("xlvs.daemon.upgrade.handover", "Handover.finish", "other flows"),
     ],
     ids=["before the commit", "after the commit", "while flows are taken over"],
 )
@@ -206,7 +206,9 @@ def test_flows_of_a_newer_layout_are_refused(tmp_path: Path, other_flows: Path) 
         start(lab.director, other_flows)
         saved = lab.director.admin("-S", "-n")
         halt(lab.director)
-        refused(lab, ROOT / "src", "the pinned map flows6 was made by a newer xlvs .layout 2, this one knows 1.*--purge")
+        refused(
+            lab, ROOT / "src", "the pinned map flows6 was made by a newer xlvs .layout 2, this one knows 1.*--purge"
+        )
         start(lab.director, other_flows)
         assert lab.director.admin("-S", "-n") == saved
 

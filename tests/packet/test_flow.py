@@ -11,7 +11,6 @@ from tests.packet import network as net
 from tests.packet.director import DROP, PASS, SENT, Director, at, real
 from tests.packet.frames import (
     TO_CLIENT,
-    Frame,
     from_real,
     from_server,
     from_vip,

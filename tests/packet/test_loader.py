@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from tests.unit.dataplane import sample
-from xlvs.dataplane import bpffs, probe, syscalls
 from xlvs.dataplane import _abi as abi
+from xlvs.dataplane import bpffs, probe, syscalls
 from xlvs.dataplane.loader import OBJECTS, Loaded, Loader
 from xlvs.dataplane.uapi import MapType, ProgSpec, ProgType
 from xlvs.errors import HostError, InvalidError
@@ -237,7 +237,15 @@ def test_purge_keeps_off_other_file_systems(tmp_path: Path) -> None:
 def test_the_programs_of_xlvs_load_and_share_their_maps() -> None:
     """Both objects are accepted by this kernel, at the default sizes, with one map per name."""
     loaded = Loader([OBJECTS / "xdp.bpf.o", OBJECTS / "tc.bpf.o"]).load()
-    assert set(loaded.programs) == {"xlvs_xdp", "xlvs_in", "xlvs_lo", "xlvs_decap", "xlvs_sweep", "xlvs_import", "xlvs_clock"}
+    assert set(loaded.programs) == {
+        "xlvs_xdp",
+        "xlvs_in",
+        "xlvs_lo",
+        "xlvs_decap",
+        "xlvs_sweep",
+        "xlvs_import",
+        "xlvs_clock",
+    }
     assert loaded.maps["flows4"].max_entries * abi.WAYS == 2 * abi.MAX_FLOWS
     assert loaded.maps["tables"].get(0) is None
     loaded.close()

@@ -20,9 +20,9 @@ from xlvs.dataplane import OBJECTS, bpffs, syscalls
 from xlvs.dataplane import _abi as abi
 from xlvs.dataplane.loader import Loaded, Loader
 from xlvs.dataplane.maps import Map
-from xlvs.dataplane.migrate import TABLE_BEFORE
-from xlvs.dataplane.takeover import Takeover
 from xlvs.dataplane.uapi import MapType
+from xlvs.dataplane.upgrade.migrate import TABLE_BEFORE
+from xlvs.dataplane.upgrade.takeover import Takeover
 from xlvs.errors import HostError, InvalidError
 from xlvs.model import Address, Server, Service, ServiceKey
 from xlvs.plan.layout import Layout

@@ -24,7 +24,6 @@ from xlvs.config import differences
 from xlvs.daemon import api, configuration
 from xlvs.daemon.attach import Attachments
 from xlvs.daemon.engine import Engine
-from xlvs.daemon.handover import Handover
 from xlvs.daemon.host import advice, sysctls, systemd
 from xlvs.daemon.host.interfaces import Wish
 from xlvs.daemon.host.netlink import Monitor, Netlink
@@ -37,6 +36,7 @@ from xlvs.daemon.purge import purge
 from xlvs.daemon.server import Server
 from xlvs.daemon.stats import SAMPLE_S, Fullness
 from xlvs.daemon.store import Store
+from xlvs.daemon.upgrade.handover import Handover
 from xlvs.dataplane import Loaded
 from xlvs.dataplane import _abi as abi
 from xlvs.dataplane.maglev import Filler

@@ -20,9 +20,9 @@ from typing import Any
 import msgspec
 from msgspec.structs import replace
 
-from xlvs.daemon import legacy
 from xlvs.daemon.host.files import sync_directory, write_whole
 from xlvs.daemon.paths import Paths
+from xlvs.daemon.upgrade import legacy
 from xlvs.errors import HostError, InvalidError, XlvsError
 from xlvs.model import Address, Service, ServiceKey, State, codec
 from xlvs.model.state import DEFAULT_TIMEOUTS
@@ -32,7 +32,7 @@ Counters = tuple[int, ...]
 LastWeights = Mapping[ServerId, int]
 
 FORMAT = 2
-"""Of the snapshot; 1, which has none, is read as well (`xlvs.daemon.legacy`)."""
+"""Of the snapshot; 1, which has none, is read as well (`xlvs.daemon.upgrade.legacy`)."""
 
 _MIN_JOURNAL = 256 * 1024
 """Bytes a journal may reach before it is worth comparing with the snapshot."""

@@ -33,7 +33,7 @@ class _Told(_Row):
 
 
 class _Timed(_Row):
-    """A flow state: how long a flow may be idle in it, whether it counts as active, whether a new one may replace it."""
+    """A flow state: how long it may be idle, whether it counts as active, whether a new flow may take its place."""
 
     idle_s: int
     active: bool

@@ -21,14 +21,15 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from xlvs.dataplane import migrate, syscalls
+from xlvs.dataplane import syscalls
 from xlvs.dataplane.assemble import Assembler
 from xlvs.dataplane.btf import OPAQUE, MapDef, Upgrade
 from xlvs.dataplane.elf import Object
 from xlvs.dataplane.maps import Map, PerCpuMap, TableMap
-from xlvs.dataplane.migrate import Fate
-from xlvs.dataplane.schema import SCHEMA, Pinned, Pins
 from xlvs.dataplane.uapi import MAP_RDONLY_PROG, AttachType, MapType, ProgInfo, ProgSpec, ProgType, Run
+from xlvs.dataplane.upgrade import migrate
+from xlvs.dataplane.upgrade.migrate import Fate
+from xlvs.dataplane.upgrade.schema import SCHEMA, Pinned, Pins
 from xlvs.errors import HostError, InvalidError
 
 OBJECTS = Path(__file__).parent / "objects"

@@ -15,10 +15,11 @@ from typing import Any
 import numpy as np
 
 from xlvs.dataplane import _abi as abi
-from xlvs.dataplane import schema, syscalls
+from xlvs.dataplane import syscalls
 from xlvs.dataplane.btf import MapDef, Upgrade
 from xlvs.dataplane.maps import Array, Map, PerCpuMap, TableMap
 from xlvs.dataplane.uapi import MapType
+from xlvs.dataplane.upgrade import schema
 from xlvs.errors import HostError
 
 PURGE = "run `xlvs stop --purge`, which ends its flows, and start it again"

@@ -15,7 +15,7 @@ from xlvs.daemon.kernel import Kernel
 from xlvs.daemon.log import log
 from xlvs.dataplane import Loaded
 from xlvs.dataplane import _abi as abi
-from xlvs.dataplane.takeover import Takeover
+from xlvs.dataplane.upgrade.takeover import Takeover
 from xlvs.errors import HostError
 
 _STEPS = 50
@@ -43,7 +43,7 @@ class Handover:
                     )
 
     def begin(self) -> None:
-        """Copy all flows; from now on a new program that does not know a packet asks the one before.  Raises `HostError`."""
+        """Copy all flows; a new program that does not know a packet now asks the one before.  Raises `HostError`."""
         if not self._takeovers:
             return
         self._require_room()
