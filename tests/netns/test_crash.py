@@ -65,7 +65,8 @@ def seen(director: Director) -> dict[str, Any]:
     for service in services:
         for row in (service, *service["servers"]):
             del row["rates"]
-    flows = [{key: value for key, value in row.items() if key != "expires_s"} for row in director.ask("flows")]
+    ages = {"expires_s", "idle_s"}
+    flows = [{key: value for key, value in row.items() if key not in ages} for row in director.ask("flows")]
     return {
         "services": services,
         "flows": sorted(flows, key=str),

@@ -448,7 +448,7 @@ def test_the_first_release_is_carried_over(first: Path, directory: Path) -> None
 
 
 def test_flows_of_the_first_release_are_taken_over(first: Path, directory: Path) -> None:
-    """Each comes with its ends, state, method, age and bytes, and counts at its server; a second look brings nothing."""
+    """Each comes with its ends, state, method, age and bytes, and counts at its server."""
     pin_first(first, directory)
     loaded = todays().load(directory, commit=False)
     kernel = Kernel(loaded.maps)
