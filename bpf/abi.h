@@ -235,7 +235,7 @@ struct xlvs_bucket6 {
 struct xlvs_stripe {
 	__u32	lock;		/* odd while a flow is entered; counted up by each */
 	__u32	spilled;	/* flows of these buckets in `flow_spill` */
-	__u32	used;		/* 0: nothing to sweep or to list here */
+	__u32	used;		/* 0: nothing to sweep or to list here; 2: being swept */
 	__u32	pad;
 };
 

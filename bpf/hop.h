@@ -189,11 +189,11 @@ static __noinline __u32 hop_intern(const struct hop *hop, __u32 stamp)
 		was = READ_ONCE(h->stamp);
 		if (was == HOP_WRITING)
 			continue;
+		h = (void *)h + AFTER(was);
 		if (was && h->dmac == hop->dmac && h->smac == hop->smac && h->ifindex == hop->ifindex && h->mtu == hop->mtu &&
 		    h->xmit == hop->xmit) {
-			if (was != stamp && __sync_val_compare_and_swap(&h->stamp, was, stamp) == HOP_WRITING)
-				continue;
-			return place;
+			/* Else another CPU was first, and perhaps with another hop: the next packet finds out. */
+			return was == stamp || __sync_val_compare_and_swap(&h->stamp, was, stamp) == was ? place : 0;
 		}
 		/* Another hop's, which flows may still have in mind. */
 		if (was && stamp - was < 2 * XLVS_HOP_MOMENTS)

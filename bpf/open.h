@@ -336,7 +336,7 @@ __noinline int xlvs_flow_enter(struct key *k)
 			alias_drop(alias, &k->client);
 		return opened;
 	}
-	if (!READ_ONCE(stripe->used))
+	if (READ_ONCE(stripe->used) != 1)
 		WRITE_ONCE(stripe->used, 1);
 	count(XLVS_COUNT_flow_opened);
 	return OPENED;

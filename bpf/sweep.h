@@ -66,8 +66,8 @@ static long visit_stripe(__u32 i, struct visit *v)
 
 	if (!stripe || !h || !READ_ONCE(stripe->used))
 		return 0;
-	/* Before the look, by an atomic: whoever enters a flow behind our back sees the 0, and writes 1 again. */
-	__sync_lock_test_and_set(&stripe->used, 0);
+	/* Before the look, by an atomic: whoever enters a flow behind our back sees it, and writes 1 again. */
+	__sync_lock_test_and_set(&stripe->used, 2);
 	v->live = 0;
 	if (number < h->stripes[0]) {
 		v->first = number << XLVS_STRIPE_SHIFT;
@@ -78,6 +78,8 @@ static long visit_stripe(__u32 i, struct visit *v)
 	}
 	if (v->live)
 		WRITE_ONCE(stripe->used, 1);
+	else
+		__sync_val_compare_and_swap(&stripe->used, 2, 0);
 	return 0;
 }
 

@@ -97,7 +97,7 @@ class Takeover:
         found["server"], found["proto"] = rows["server"], rows["key"]["proto"]
         found["state"] = np.where(state == _UDP, abi.FlowState.UDP, state)
         found["fwd"], found["local"] = flags >> _FWD_SHIFT, flags & _LOCAL != 0
-        found["v6"] = _is_v6(rows["key"]["client"])
+        found["v6"] = _is_v6(rows["key"]["other"])
         age = np.maximum(time.clock_gettime_ns(time.CLOCK_MONOTONIC) - rows["seen"].astype(np.int64), 0)
         found["seen"] = (self._table.now() - age * self._table.hz() // _SECOND) & 0xFFFFFFFF
         found["in_bytes"], found["out_bytes"] = rows["in_bytes"], rows["out_bytes"]
@@ -110,7 +110,7 @@ def _of_today(rows: Array, now: int) -> Array:
         found[name] = rows[name]
     found["ports"] = _ports(rows["cport"], rows["vport"])
     found["proto"] = np.where(rows["state"] >> 4 == 0, 6, 17)
-    found["v6"] = _is_v6(rows["client"])
+    found["v6"] = _is_v6(rows["virt"])
     found["seen"] = (now - rows["idle"].astype(np.int64)) & 0xFFFFFFFF
     found["in_bytes"], found["out_bytes"] = rows["in_bytes"], rows["out_bytes"]
     return found
@@ -124,6 +124,7 @@ def _ports(client: Array, virtual: Array) -> Array:
 
 
 def _is_v6(addresses: Array) -> Array:
+    """Say of virtual addresses whether they are of IPv6: clients of IPv6 may have mapped ones."""
     raw = np.ascontiguousarray(addresses).view(np.uint8).reshape(-1, 16)
     found: Array = (raw[:, :12] != np.frombuffer(_V4, np.uint8)).any(axis=1)
     return found
