@@ -25,8 +25,8 @@ MOST_SORTED = 100_000
 FIELDS = ("protocol", "state", "expires_s", "client", "virtual", "server", "in_bytes", "out_bytes", "idle_s")
 """The columns of CSV."""
 
-_TOGETHER = 4096
-"""Rows whose text is made at once."""
+_FEW, _MANY = 4096, 16384
+"""Rows whose text is made at once: as many as these at least, unless there are no more, and at most."""
 
 _PROTOCOLS = columns.texts([PROTOCOLS.get(number, str(number)) for number in range(256)])
 _STATE_NAMES = {number: name for name, number in STATES.items()}
@@ -38,11 +38,12 @@ async def json(engine: views.Engine, wanted: Filter, limit: int | None, *, large
 
     With *largest* those with most bytes come first.
     """
-    between = b"[\n"
+    begun = False
     async for records in _flows(engine, wanted, limit, largest=largest):
-        yield between + _json_rows(records, engine.layout.rows, engine.kernel.flows.hz())[:-2]
-        between = b",\n"
-    yield b"\n]\n" if between == b",\n" else b"[]\n"
+        rows = _json_rows(records, engine.layout.rows, engine.kernel.flows.hz())
+        yield rows if begun else b"[" + rows[1:]
+        begun = True
+    yield b"\n]\n" if begun else b"[]\n"
 
 
 async def csv(
@@ -59,8 +60,8 @@ async def _flows(engine: views.Engine, wanted: Filter, limit: int | None, *, lar
     left = limit
     batches = _sorted(engine, wanted, limit) if largest else _batches(engine, wanted)
     async for records in batches:
-        for begin in range(0, len(records), _TOGETHER):
-            some = records[begin : begin + _TOGETHER][:left]
+        for begin in range(0, len(records), _MANY):
+            some = records[begin : begin + _MANY][:left]
             if len(some):
                 yield some
             if left is not None:
@@ -75,7 +76,7 @@ async def _batches(engine: views.Engine, wanted: Filter) -> AsyncIterator[Array]
     for part in engine.kernel.flows.parts(wanted):
         if len(part):
             kept.append(part.records())
-        if sum(map(len, kept)) >= _TOGETHER:
+        if sum(map(len, kept)) >= _FEW:
             yield np.concatenate(kept)
             kept.clear()
         await asyncio.sleep(0)
@@ -89,7 +90,7 @@ async def _sorted(engine: views.Engine, wanted: Filter, limit: int | None) -> As
     kept: list[Array] = []
     async for records in _batches(engine, wanted):
         kept.append(records)
-        if sum(map(len, kept)) > 2 * most + _TOGETHER:
+        if sum(map(len, kept)) > 2 * most + _MANY:
             kept = [_largest(np.concatenate(kept), most)]
     if kept:
         yield _largest(np.concatenate(kept), most)
@@ -105,7 +106,7 @@ class _Cells:
 
     def __init__(self, records: Array, servers: Array, hz: int) -> None:
         self._records = records
-        self._servers = servers[records["server"].astype(np.intp)]
+        self._servers = np.take(servers, records["server"].astype(np.intp))
         self._hz = np.uint32(hz)
 
     def __call__(self, name: str) -> list[Cells]:
@@ -136,16 +137,16 @@ def _end(addresses: Array, ports: Array) -> list[Cells]:
 
 
 def _json_rows(records: Array, servers: Array, hz: int) -> bytes:
-    """Return a JSON object for each flow, with a comma and the end of the line behind it."""
+    """Return a JSON object for each flow, with a comma and the end of a line before it."""
     between = iter(
         (
-            b'{"protocol":"', b'","state":"', b'","expires_s":', b',"client":["', b'",', b'],"virtual":["', b'",',
+            b',\n{"protocol":"', b'","state":"', b'","expires_s":', b',"client":["', b'",', b'],"virtual":["', b'",',
             b'],"server":["', b'",', b'],"bytes":[', b",", b'],"idle_s":',
         )
     )  # fmt: skip
     cells = _Cells(records, servers, hz)
     pieces = [piece for name in FIELDS for column in cells(name) for piece in (next(between), column)]
-    return columns.lines([*pieces, b"},\n"])
+    return columns.lines([*pieces, b"}"])
 
 
 def _csv_rows(records: Array, servers: Array, hz: int, fields: Sequence[str]) -> bytes:
