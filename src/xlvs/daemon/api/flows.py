@@ -152,7 +152,7 @@ async def count_flows(
     """Return how many flows there are, by state, idle time and server."""
     engine = state.director.engine
     tally = None if by is None else Tally(*_grouping(by))
-    found = Counts(servers=np.zeros(len(engine.layout.rows), np.int64))
+    found = Counts(servers=np.zeros(engine.end("server"), np.int64))
     for number, part in enumerate(engine.kernel.flows.parts(wanted)):
         found.add(part)
         if tally is not None:
