@@ -42,7 +42,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def check_options(parser: argparse.ArgumentParser, options: argparse.Namespace) -> None:
     """Refuse options that are not for what is shown."""
-    given = [name for name in (*_FILTERS, "count") if getattr(options, name) not in (None, False)]
+    given = [name for name in _FILTERS if getattr(options, name) is not None] + ["count"] * options.count
     if given and options.what != "flows":
         parser.error(f"--{given[0].replace('_', '-')} is for flows")
     if options.count and options.watch:
@@ -139,17 +139,15 @@ def _counts(answer: Any, style: str) -> str:
             (row["protocol"], endpoint(*row["virtual"]), endpoint(*row["server"]), row["flows"])
             for row in answer["servers"]
         ]
-        parts.append(
-            output.aligned(("PROTOCOL", "SERVICE", "SERVER", "FLOWS"), rows) + _more(answer["more_servers"], "servers")
-        )
+        parts.append(output.aligned(("PROTOCOL", "SERVICE", "SERVER", "FLOWS"), rows) + _more(answer["more_servers"]))
     if answer.get("clients"):
         clients = [(row["client"], row["flows"]) for row in answer["clients"]]
-        parts.append(output.aligned(("CLIENTS", "FLOWS"), clients) + _more(answer["more_clients"], "prefixes"))
+        parts.append(output.aligned(("CLIENTS", "FLOWS"), clients) + _more(answer["more_clients"]))
     return "\n\n".join(parts)
 
 
-def _more(count: int, what: str) -> str:
-    return f"\n(and {count} more {what}; --limit N shows them)" if count else ""
+def _more(count: int) -> str:
+    return f"\n(and {count} more; --limit N shows them)" if count else ""
 
 
 def _age(begin: int, end: int | None) -> str:
