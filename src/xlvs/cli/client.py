@@ -282,6 +282,10 @@ class _Connection:
                     rest += chunk
             if rest:
                 yield rest
+        except UnreachableError as error:
+            raise UnreachableError(
+                f"the list from {self._path} broke off: the daemon has ended, or nobody read for too long; ask again"
+            ) from error
         finally:
             self.close()
 
