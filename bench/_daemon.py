@@ -19,15 +19,17 @@ _TICK_S = 1 / os.sysconf("SC_CLK_TCK")
 
 
 class Daemon:
-    """Use it in a ``with`` statement; leaves nothing behind."""
+    """``xlvs daemon`` with these *options*.  Use it in a ``with`` statement; leaves nothing behind."""
 
-    def __init__(self) -> None:
+    def __init__(self, *options: str) -> None:
+        self._options = options
         self._directory = tempfile.TemporaryDirectory(prefix="xlvs-bench-")
         self.name = "bench"
         self.netns = f"xlvs-bench-{os.getpid()}-{time.monotonic_ns() % 100000}"
         run, state = f"{self._directory.name}/run", f"{self._directory.name}/state"
         self.env = {**os.environ, "XLVS_RUN_DIR": run, "XLVS_STATE_DIR": state, "XLVS_INSTANCE": self.name}
         self.socket = f"{run}/{self.name}.sock"
+        self.maps = Path(run, f"{self.name}.bpf", "maps")
         self._process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Daemon:
@@ -40,7 +42,9 @@ class Daemon:
             self._run("ip", "address", "add", "10.255.255.254/8", "dev", "front")
             log = open(f"{self._directory.name}/log", "wb")
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "xlvs.cli.main", "daemon", "--netns", self.netns], env=self.env, stderr=log
+                [sys.executable, "-m", "xlvs.cli.main", "daemon", "--netns", self.netns, *self._options],
+                env=self.env,
+                stderr=log,
             )
             self._wait()
         except BaseException:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import os
 import socket
+import sys
 
 from xlvs.errors import BY_CODE, UnreachableError, XlvsError
 
@@ -26,6 +27,8 @@ _PLAIN = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456
 """What stands for itself in a path or a query value (RFC 3986 §2.2; brackets are no delimiters to our daemon)."""
 
 _MAX_LINE = 65536
+_BLOCK = 65536
+"""Bytes of a long answer that are handled together: what is made of more falls out of the CPU's cache."""
 
 
 def socket_path(instance: str | None = None) -> str:
@@ -112,8 +115,8 @@ class Client:
             raise
         return Events(connection)
 
-    def blocks(self, path: str, query: Mapping[str, object] | None = None, accept: str = "text/csv") -> Iterator[str]:
-        """Return what is at *path*, of the media type *accept*, as text that comes in blocks of whole lines.
+    def blocks(self, path: str, query: Mapping[str, object] | None = None, accept: str = "text/csv") -> Iterator[bytes]:
+        """Return what is at *path*, of the media type *accept*, in blocks of whole lines.
 
         For answers of any size: the first block is there before the daemon has made the last.
         """
@@ -266,25 +269,32 @@ class _Connection:
             for line in lines:
                 yield line.decode(errors="replace")
 
-    def blocks(self) -> Iterator[str]:
+    def blocks(self) -> Iterator[bytes]:
         """Yield a chunked answer as it comes, cut at the ends of lines, and hang up behind it."""
         rest = b""
         try:
-            for chunk in self._chunks():
+            for chunk in self._chunks(_BLOCK):
                 end = chunk.rfind(b"\n") + 1
                 if end:
-                    yield (rest + chunk[:end]).decode()
+                    yield rest + chunk[:end]
                     rest = chunk[end:]
                 else:
                     rest += chunk
             if rest:
-                yield rest.decode()
+                yield rest
+        except UnreachableError as error:
+            raise UnreachableError(
+                f"the list from {self._path} broke off: the daemon has ended, or nobody read for too long; ask again"
+            ) from error
         finally:
             self.close()
 
-    def _chunks(self) -> Iterator[bytes]:
-        """Yield the parts of a body whose length is not known (RFC 9112 §7.1)."""
+    def _chunks(self, most: int = sys.maxsize) -> Iterator[bytes]:
+        """Yield the parts of a body whose length is not known (RFC 9112 §7.1), *most* bytes of them at once."""
         while size := int(self._line().split(";")[0], 16):
+            while size > most:
+                yield self._read(most)
+                size -= most
             yield self._read(size + 2)[:-2]
         self._line()
 

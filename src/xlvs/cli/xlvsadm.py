@@ -220,7 +220,8 @@ def _list(client: Client, command: Command) -> None:
 
     options = command.options
     if "connection" in options:
-        for text in tables.format_flows(_ask(command, client.blocks, "/v1/flows"), options):
+        blocks = _ask(command, client.blocks, "/v1/flows", {"fields": ",".join(tables.FLOW_FIELDS)})
+        for text in tables.format_flows(blocks, options):
             sys.stdout.write(text)
     elif command.family:
         service = _find(client, command, _counters(options))

@@ -159,6 +159,30 @@ def test_events_come_one_by_one(peer: Peer, client: Client) -> None:
     assert list(client.stream("/v1/watch")) == [{"event": "change", "id": "7", "data": '{"a": 1}'}, {"data": "x"}]
 
 
+@pytest.mark.parametrize("cuts", [[3, 7, 10], [5], [], [4, 9, 14, 20]])
+def test_long_answers_come_in_blocks_of_lines(cuts: list[int], peer: Peer, client: Client) -> None:
+    """However the daemon cuts them, and also when the last line has no end."""
+    body = b"a,b\nhello,1\nworld,2\nend"
+    ends = list(zip([0, *cuts], [*cuts, len(body)], strict=True))
+    chunks = b"".join(b"%x\r\n%s\r\n" % (end - begin, body[begin:end]) for begin, end in ends)
+    peer.connections = [[b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + chunks + b"0\r\n\r\n"]]
+    peer.thread.start()
+    blocks = list(client.blocks("/v1/flows", {"limit": 3}))
+    assert b"".join(blocks) == body
+    assert all(block.endswith(b"\n") for block in blocks[:-1])
+    assert "Accept: text/csv" in peer.requests[0]
+
+
+def test_list_that_breaks_off_is_no_list(peer: Peer, client: Client) -> None:
+    """What came is used, and the end of it is an error with the way out."""
+    peer.connections = [[b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\na,b\n\r\n9\r\nhel"]]
+    peer.thread.start()
+    blocks = client.blocks("/v1/flows")
+    assert next(blocks) == b"a,b\n"
+    with pytest.raises(UnreachableError, match="broke off: the daemon has ended, or nobody read for too long"):
+        next(blocks)
+
+
 def test_refused_stream_is_raised(peer: Peer, client: Client) -> None:
     """A stream that does not begin is an error as any other."""
     peer.connections = [[problem("odd", "not now")]]

@@ -8,7 +8,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from xlvs.cli.client import Client
@@ -18,8 +18,8 @@ from xlvs.cli.show.views import VIEWS
 
 _PATH = VIEWS["flows"].path
 _FILTERS = ("server", "service", "client", "state", "protocol", "older_than", "sort", "limit", "by")
-_COLUMNS = ("protocol", "state", "expires_s", "client", "virtual", "server", "in_bytes", "out_bytes", "idle_s")
-"""What the daemon's CSV has, in the order of the table's columns."""
+_FIELDS = ("protocol", "state", "expires_s", "client", "virtual", "server", "in_bytes", "out_bytes", "idle_s")
+"""What the daemon calls the table's columns."""
 
 _NUMERIC = ("expires_s", "in_bytes", "out_bytes", "idle_s")
 
@@ -42,7 +42,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def check_options(parser: argparse.ArgumentParser, options: argparse.Namespace) -> None:
     """Refuse options that are not for what is shown."""
-    given = [name for name in (*_FILTERS, "count") if getattr(options, name) not in (None, False)]
+    given = [name for name in _FILTERS if getattr(options, name) is not None] + ["count"] * options.count
     if given and options.what != "flows":
         parser.error(f"--{given[0].replace('_', '-')} is for flows")
     if options.count and options.watch:
@@ -74,7 +74,9 @@ def run(client: Client, options: argparse.Namespace) -> int:
     if lists is not None:
         pieces = lists(client.blocks(_PATH, query(options), "application/json"))
     else:
-        pieces = _table(client.blocks(_PATH, query(options)), wide=options.output == "wide")
+        header = VIEWS["flows"].header(wide=options.output == "wide")
+        fields = _FIELDS[: len(header)]
+        pieces = _table(client.blocks(_PATH, {**query(options), "fields": ",".join(fields)}), header, fields)
     _warn(client)
     for piece in pieces:
         sys.stdout.write(piece)
@@ -86,46 +88,39 @@ def _warn(client: Client) -> None:
         print(f"warning: {warning}", file=sys.stderr)
 
 
-def _json(blocks: Iterable[str]) -> Iterator[str]:
-    return iter(blocks)
+def _json(blocks: Iterable[bytes]) -> Iterator[str]:
+    return (block.decode() for block in blocks)
 
 
-def _yaml(blocks: Iterable[str]) -> Iterator[str]:
+def _yaml(blocks: Iterable[bytes]) -> Iterator[str]:
     """Yield the daemon's lines, an object each, as a YAML list of flow mappings."""
     for number, block in enumerate(blocks):
-        lines = ("\n" + block).replace("},\n", "}\n").replace("\n{", "\n- {")[1:]
+        lines = (b"\n" + block).replace(b"},\n", b"}\n").replace(b"\n{", b"\n- {")[1:].decode()
         lines = lines.removeprefix("[\n") if number == 0 else lines
         yield lines.removesuffix("]\n") if lines != "[]\n" else lines
 
 
-def _table(blocks: Iterator[str], *, wide: bool) -> Iterator[str]:
-    """Yield the rows of the table, aligned; *blocks* are the daemon's CSV, its header first."""
-    shown = VIEWS["flows"].header(wide=wide)
-    header, _, first = next(blocks).partition("\n")
-    columns = header.split(",")
-    places = [columns.index(name) for name in _COLUMNS[: len(shown)]]
-    fields = _fields(first or next(blocks, ""))
-    if not fields:
-        yield "  ".join(shown) + "\n"
+def _table(blocks: Iterator[bytes], header: Sequence[str], fields: Sequence[str]) -> Iterator[str]:
+    """Yield the rows of the table, aligned, below its *header*; *blocks* are the daemon's CSV of these *fields*."""
+    first = next(blocks)
+    cells = _cells(first[first.index(b"\n") + 1 :] or next(blocks, b""))
+    if not cells:
+        yield "  ".join(header) + "\n"
         return
-    widths = [max(len(title), *map(len, fields[i :: len(columns)])) for title, i in zip(shown, places, strict=True)]
-    signs = ["" if name in _NUMERIC else "-" for name in _COLUMNS]
-    formats = [f"%{sign}{width}s" for sign, width in zip(signs, widths, strict=False)]
-    yield "  ".join(formats) % tuple(shown) + "\n"
-    row = "  ".join(formats) + "\n"
-    while fields:
-        # One format for all rows: a step of Python for each of them would take four times as long.
-        rows = len(fields) // len(columns)
-        cells = [""] * (len(places) * rows)
-        for i, place in enumerate(places):
-            cells[i :: len(places)] = fields[place :: len(columns)]
-        yield (row * rows) % tuple(cells)
-        fields = _fields(next(blocks, ""))
+    columns = range(len(fields))
+    widths = [max(len(header[i]), *map(len, cells[i :: len(fields)])) for i in columns]
+    signs = ["" if field in _NUMERIC else "-" for field in fields]
+    row = "  ".join(f"%{signs[i]}{widths[i]}b" for i in columns).encode() + b"\n"
+    yield (row % tuple(title.encode() for title in header)).decode()
+    while cells:
+        # One format for all rows of a block: a step of Python for each row would take twice as long.
+        yield (row * (len(cells) // len(fields)) % tuple(cells)).decode()
+        cells = _cells(next(blocks, b""))
 
 
-def _fields(block: str) -> list[str]:
-    """Return all fields of the CSV lines of a *block*, one after another."""
-    return block.replace("\n", ",").split(",")[:-1]
+def _cells(block: bytes) -> list[bytes]:
+    """Return all cells of the CSV lines of a *block*, one after another."""
+    return block.replace(b"\n", b",").split(b",")[:-1]
 
 
 def _counts(answer: Any, style: str) -> str:
@@ -144,17 +139,15 @@ def _counts(answer: Any, style: str) -> str:
             (row["protocol"], endpoint(*row["virtual"]), endpoint(*row["server"]), row["flows"])
             for row in answer["servers"]
         ]
-        parts.append(
-            output.aligned(("PROTOCOL", "SERVICE", "SERVER", "FLOWS"), rows) + _more(answer["more_servers"], "servers")
-        )
+        parts.append(output.aligned(("PROTOCOL", "SERVICE", "SERVER", "FLOWS"), rows) + _more(answer["more_servers"]))
     if answer.get("clients"):
         clients = [(row["client"], row["flows"]) for row in answer["clients"]]
-        parts.append(output.aligned(("CLIENTS", "FLOWS"), clients) + _more(answer["more_clients"], "prefixes"))
+        parts.append(output.aligned(("CLIENTS", "FLOWS"), clients) + _more(answer["more_clients"]))
     return "\n\n".join(parts)
 
 
-def _more(count: int, what: str) -> str:
-    return f"\n(and {count} more {what}; --limit N shows them)" if count else ""
+def _more(count: int) -> str:
+    return f"\n(and {count} more; --limit N shows them)" if count else ""
 
 
 def _age(begin: int, end: int | None) -> str:

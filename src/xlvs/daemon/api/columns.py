@@ -64,7 +64,10 @@ def decimals(numbers: npt.NDArray[Any]) -> Cells:
         found.append(table[(rest - (over - (over != 0)) * base).astype(np.intp)])
         rest, most, table = over, most // _BASE, _FIRST_DIGITS
     found.append(table[rest.astype(np.intp)])
-    return np.stack(found[::-1], axis=1).view(np.uint8)
+    column = np.empty((len(numbers), len(found)), "<u4")
+    for i, digits in enumerate(reversed(found)):
+        column[:, i] = digits
+    return column.view(np.uint8)
 
 
 def addresses(words: Words) -> Cells:

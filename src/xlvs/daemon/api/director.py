@@ -52,10 +52,11 @@ async def get_status(state: Context) -> Response[dict[str, Any]]:
     """Return what this daemon is: instance, pid, version, ABI, flows; and its warnings."""
     director = state.director
     kernel, generation = director.engine.kernel, director.engine.state.generation
+    loads = kernel.loads(director.engine.end("server"))
     status = {
         **director.facts(),
         "generation": generation,
-        "flows": kernel.live_flows(),
+        "flows": int(loads.sum()),
         "spilled_flows": kernel.flows.spilled,
         "max_flows": kernel.flows.room[4],
         "max_flows6": kernel.flows.room[6],

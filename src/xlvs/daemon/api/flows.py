@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -115,13 +116,21 @@ async def list_flows(
         QueryParameter(description=f"Those with most bytes first, at most {listing.MOST_SORTED}."),
     ] = None,
     limit: Annotated[int | None, QueryParameter(ge=0, description="So many at most.")] = None,
+    fields: Annotated[
+        str | None, QueryParameter(description="Of CSV: these columns, as `client,in_bytes`, in this order.")
+    ] = None,
 ) -> Stream:
     """Return the flows that are not expired, in no order unless sorted; the answer begins before all are read."""
     if sort is not None and limit is not None and limit > listing.MOST_SORTED:
         raise InvalidError(f"limit={limit} is more than are sorted; ask for {listing.MOST_SORTED} at most, or unsorted")
     best = request.accept.best_match([_JSON, _CSV], default=_JSON)
-    write = listing.csv if best == _CSV else listing.json
-    lines = write(state.director.engine, wanted, limit, largest=sort is not None)
+    engine, largest = state.director.engine, sort is not None
+    if best == _CSV:
+        lines = listing.csv(engine, wanted, limit, largest=largest, fields=_fields(fields))
+    elif fields is not None:
+        raise InvalidError("fields chooses the columns of CSV; ask for it with `Accept: text/csv`")
+    else:
+        lines = listing.json(engine, wanted, limit, largest=largest)
     return Stream(lines, media_type=best or _JSON)
 
 
@@ -143,7 +152,7 @@ async def count_flows(
     """Return how many flows there are, by state, idle time and server."""
     engine = state.director.engine
     tally = None if by is None else Tally(*_grouping(by))
-    found = Counts(servers=np.zeros(len(engine.layout.rows), np.int64))
+    found = Counts(servers=np.zeros(engine.end("server"), np.int64))
     for number, part in enumerate(engine.kernel.flows.parts(wanted)):
         found.add(part)
         if tally is not None:
@@ -161,6 +170,15 @@ async def count_flows(
         [ClientCount(*row) for row in clients] if tally else UNSET,
         others if tally else UNSET,
     )
+
+
+def _fields(words: str | None) -> Sequence[str]:
+    """Return the columns that are asked for; raises `InvalidError`."""
+    found = listing.FIELDS if words is None else words.split(",")
+    for name in found:
+        if name not in listing.FIELDS:
+            raise InvalidError(f"flows have no column {name!r} (one of {', '.join(listing.FIELDS)})")
+    return found
 
 
 def _grouping(by: str) -> tuple[int, int]:

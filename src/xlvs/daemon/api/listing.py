@@ -7,7 +7,7 @@ the memory of one part, and between two parts the daemon does other things.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Sequence
 
 import numpy as np
 
@@ -18,16 +18,15 @@ from xlvs.daemon.api.wanted import PROTOCOLS, STATES
 from xlvs.dataplane.flows import Filter
 
 Array = views.Array
-Rows = Callable[[Array, Array, int], bytes]
-"""Makes text of flow records, of all rows of servers, and of how many jiffies a second has."""
 
 MOST_SORTED = 100_000
 """How many flows are sorted at most: that many records are kept in memory."""
 
-CSV_HEADER = "protocol,state,expires_s,client,virtual,server,in_bytes,out_bytes,idle_s\n"
+FIELDS = ("protocol", "state", "expires_s", "client", "virtual", "server", "in_bytes", "out_bytes", "idle_s")
+"""The columns of CSV."""
 
-_TOGETHER = 4096
-"""Rows whose text is made at once."""
+_FEW, _MANY = 4096, 16384
+"""Rows whose text is made at once: as many as these at least, unless there are no more, and at most."""
 
 _PROTOCOLS = columns.texts([PROTOCOLS.get(number, str(number)) for number in range(256)])
 _STATE_NAMES = {number: name for name, number in STATES.items()}
@@ -39,18 +38,21 @@ async def json(engine: views.Engine, wanted: Filter, limit: int | None, *, large
 
     With *largest* those with most bytes come first.
     """
-    between = b"[\n"
+    begun = False
     async for records in _flows(engine, wanted, limit, largest=largest):
-        yield between + _json_rows(records, engine.layout.rows, engine.kernel.flows.hz())[:-2]
-        between = b",\n"
-    yield b"\n]\n" if between == b",\n" else b"[]\n"
+        rows = _json_rows(records, engine.layout.rows, engine.kernel.flows.hz())
+        yield rows if begun else b"[" + rows[1:]
+        begun = True
+    yield b"\n]\n" if begun else b"[]\n"
 
 
-async def csv(engine: views.Engine, wanted: Filter, limit: int | None, *, largest: bool) -> AsyncIterator[bytes]:
-    """Yield the same as CSV (RFC 4180, but for its line ends), with a header."""
-    yield CSV_HEADER.encode()
+async def csv(
+    engine: views.Engine, wanted: Filter, limit: int | None, *, largest: bool, fields: Sequence[str] = FIELDS
+) -> AsyncIterator[bytes]:
+    """Yield the same as CSV with a header (RFC 4180, but for its line ends), only these *fields*."""
+    yield ",".join(fields).encode() + b"\n"
     async for records in _flows(engine, wanted, limit, largest=largest):
-        yield _csv_rows(records, engine.layout.rows, engine.kernel.flows.hz())
+        yield _csv_rows(records, engine.layout.rows, engine.kernel.flows.hz(), fields)
 
 
 async def _flows(engine: views.Engine, wanted: Filter, limit: int | None, *, largest: bool) -> AsyncIterator[Array]:
@@ -58,8 +60,8 @@ async def _flows(engine: views.Engine, wanted: Filter, limit: int | None, *, lar
     left = limit
     batches = _sorted(engine, wanted, limit) if largest else _batches(engine, wanted)
     async for records in batches:
-        for begin in range(0, len(records), _TOGETHER):
-            some = records[begin : begin + _TOGETHER][:left]
+        for begin in range(0, len(records), _MANY):
+            some = records[begin : begin + _MANY][:left]
             if len(some):
                 yield some
             if left is not None:
@@ -74,7 +76,7 @@ async def _batches(engine: views.Engine, wanted: Filter) -> AsyncIterator[Array]
     for part in engine.kernel.flows.parts(wanted):
         if len(part):
             kept.append(part.records())
-        if sum(map(len, kept)) >= _TOGETHER:
+        if sum(map(len, kept)) >= _FEW:
             yield np.concatenate(kept)
             kept.clear()
         await asyncio.sleep(0)
@@ -88,7 +90,7 @@ async def _sorted(engine: views.Engine, wanted: Filter, limit: int | None) -> As
     kept: list[Array] = []
     async for records in _batches(engine, wanted):
         kept.append(records)
-        if sum(map(len, kept)) > 2 * most + _TOGETHER:
+        if sum(map(len, kept)) > 2 * most + _MANY:
             kept = [_largest(np.concatenate(kept), most)]
     if kept:
         yield _largest(np.concatenate(kept), most)
@@ -99,35 +101,59 @@ def _largest(records: Array, most: int) -> Array:
     return records[order[:most]]
 
 
-def _cells(records: Array, servers: Array, hz: int) -> Iterator[Cells]:
-    """Yield the columns of flows: protocol, state, time left, address and port of three ends, bytes, idle time."""
-    rows = servers[records["server"].astype(np.intp)]
-    yield columns.pick(_PROTOCOLS, rows["proto"].astype(np.intp))
-    yield columns.pick(_STATES, records["state"].astype(np.intp))
-    yield columns.decimals(records["left"] // np.uint32(hz))
-    for table, address, port in ((records, "client", "cport"), (records, "virt", "vport"), (rows, "addr", "port")):
-        words = np.ascontiguousarray(table[address]).view("<u4").reshape(-1, 4)
-        yield columns.addresses(words)
-        yield columns.decimals(table[port])
-    yield columns.decimals(records["in_bytes"])
-    yield columns.decimals(records["out_bytes"])
-    yield columns.decimals(records["idle"] // np.uint32(hz))
+class _Cells:
+    """The columns of flows, by name, from *records*, the rows of all *servers* and how many jiffies a second has."""
+
+    def __init__(self, records: Array, servers: Array, hz: int) -> None:
+        self._records = records
+        self._servers = np.take(servers, records["server"].astype(np.intp))
+        self._hz = np.uint32(hz)
+
+    def __call__(self, name: str) -> list[Cells]:
+        """Return one column, or address and port of one end."""
+        records, servers = self._records, self._servers
+        match name:
+            case "protocol":
+                return [columns.pick(_PROTOCOLS, servers["proto"].astype(np.intp))]
+            case "state":
+                return [columns.pick(_STATES, records["state"].astype(np.intp))]
+            case "expires_s":
+                return [columns.decimals(records["left"] // self._hz)]
+            case "idle_s":
+                return [columns.decimals(records["idle"] // self._hz)]
+            case "client":
+                return _end(records["client"], records["cport"])
+            case "virtual":
+                return _end(records["virt"], records["vport"])
+            case "server":
+                return _end(servers["addr"], servers["port"])
+            case _:
+                return [columns.decimals(records[name])]
+
+
+def _end(addresses: Array, ports: Array) -> list[Cells]:
+    words = np.ascontiguousarray(addresses).view("<u4").reshape(-1, 4)
+    return [columns.addresses(words), columns.decimals(ports)]
 
 
 def _json_rows(records: Array, servers: Array, hz: int) -> bytes:
-    """Return a JSON object for each flow, with a comma and the end of the line behind it."""
-    between = (
-        b'{"protocol":"', b'","state":"', b'","expires_s":', b',"client":["', b'",', b'],"virtual":["', b'",',
-        b'],"server":["', b'",', b'],"bytes":[', b",", b'],"idle_s":',
+    """Return a JSON object for each flow, with a comma and the end of a line before it."""
+    between = iter(
+        (
+            b',\n{"protocol":"', b'","state":"', b'","expires_s":', b',"client":["', b'",', b'],"virtual":["', b'",',
+            b'],"server":["', b'",', b'],"bytes":[', b",", b'],"idle_s":',
+        )
     )  # fmt: skip
-    pieces = [piece for pair in zip(between, _cells(records, servers, hz), strict=True) for piece in pair]
-    return columns.lines([*pieces, b"},\n"])
+    cells = _Cells(records, servers, hz)
+    pieces = [piece for name in FIELDS for column in cells(name) for piece in (next(between), column)]
+    return columns.lines([*pieces, b"}"])
 
 
-def _csv_rows(records: Array, servers: Array, hz: int) -> bytes:
-    """Return a line for each flow."""
-    cells = list(_cells(records, servers, hz))
-    for i in (3, 5, 7):  # address and port as operators write them
-        cells[i] = columns.bracketed(cells[i])
-    separators = (b",", b",", b",", b":", b",", b":", b",", b":", b",", b",", b",", b"\n")
-    return columns.lines([piece for pair in zip(cells, separators, strict=True) for piece in pair])
+def _csv_rows(records: Array, servers: Array, hz: int, fields: Sequence[str]) -> bytes:
+    """Return a line for each flow; ends are written as operators do."""
+    cells = _Cells(records, servers, hz)
+    pieces: list[bytes | Cells] = []
+    for name in fields:
+        first, *port = cells(name)
+        pieces += [columns.bracketed(first), b":", port[0], b","] if port else [first, b","]
+    return columns.lines([*pieces[:-1], b"\n"])

@@ -59,7 +59,7 @@ def provide_wanted(
     """Return what a request means; raises `InvalidError`, `NoSuchServiceError`."""
     context: Context = state  # type: ignore[assignment]
     engine = context.director.engine
-    rows = engine.layout.rows
+    rows = engine.layout.rows[: engine.end("server")]
     meant: Bools = rows["proto"] != 0
     if server is not None:
         meant &= _servers(rows, _words(server))

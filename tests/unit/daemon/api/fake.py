@@ -35,10 +35,6 @@ class FakeKernel:
         self.held = FakeTable()
         self.reads: list[str] = []
 
-    def live_flows(self) -> int:
-        """Return how many flows there are."""
-        return self.flows.count().flows
-
     @property
     def flows(self) -> FlowTable:
         """The flow table."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -29,6 +30,11 @@ def service(name: str, protocol: str, listen: tuple[str, int], servers: list[tup
         "servers": [{"address": address, "port": port, "forward": "nat"} for address, port in servers],
         "name": name,
     }
+
+
+def text(blocks: Iterable[bytes]) -> str:
+    """Return a long answer in one."""
+    return b"".join(blocks).decode()
 
 
 @pytest.fixture
@@ -125,7 +131,7 @@ def test_a_parameter_may_be_given_twice(busy: Client) -> None:
         ({"protocol": "sctp"}, "protocol"),
         ({"sort": "packets"}, "sort"),
         ({"sort": "bytes", "limit": 100_001}, "limit=100001 is more than are sorted; ask for 100000 at most"),
-        ({"serverr": "10.0.0.1"}, "unknown parameter 'serverr' (one of client, limit, "),
+        ({"serverr": "10.0.0.1"}, "unknown parameter 'serverr' (one of client, fields, "),
         ({"service": "no:service"}, "'no:service' names no virtual service"),
     ],
 )
@@ -192,7 +198,7 @@ def test_nonsense_is_not_counted_by(by: str, busy: Client) -> None:
 
 def test_csv_has_the_same_rows(busy: Client) -> None:
     """With a header, and ends as operators write them."""
-    rows = list(csv.DictReader(io.StringIO("".join(busy.blocks("/v1/flows")))))
+    rows = list(csv.DictReader(io.StringIO(text(busy.blocks("/v1/flows")))))
     flows = busy.get("/v1/flows")
     assert [(int(row["in_bytes"]), int(row["out_bytes"])) for row in rows] == [tuple(f["bytes"]) for f in flows]
     assert rows[0]["client"] == "198.51.100.1:1001"
@@ -202,10 +208,20 @@ def test_csv_has_the_same_rows(busy: Client) -> None:
     }  # fmt: skip
 
 
+def test_csv_has_the_columns_that_are_asked_for(busy: Client) -> None:
+    """In the order in which they are; there is no such choice for JSON, and none of columns that are not there."""
+    rows = text(busy.blocks("/v1/flows", {"fields": "state,client", "limit": 2})).splitlines()
+    assert rows == ["state,client", "ESTABLISHED,198.51.100.1:1001", "ESTABLISHED,198.51.100.2:1002"]
+    with pytest.raises(InvalidError, match="flows have no column 'packets' \\(one of protocol, state, "):
+        busy.blocks("/v1/flows", {"fields": "client,packets"})
+    with pytest.raises(InvalidError, match="Accept: text/csv"):
+        busy.get("/v1/flows", {"fields": "client"})
+
+
 def test_json_has_a_flow_a_line(busy: Client) -> None:
     """So that a list of any length can be read line by line; an empty one is an empty array."""
-    text = "".join(busy.blocks("/v1/flows", accept="application/json"))
-    first, *rows, last = text.splitlines()
+    answer = text(busy.blocks("/v1/flows", accept="application/json"))
+    first, *rows, last = answer.splitlines()
     assert (first, last) == ("[", "]")
     assert [json.loads(row.rstrip(",")) for row in rows] == busy.get("/v1/flows")
     assert busy.get("/v1/flows", {"server": "10.9.9.9"}) == []
@@ -225,7 +241,7 @@ def test_a_long_list_lets_others_be_answered(client: Client, director: FakeDirec
     assert client.get("/v1/timeouts")["tcp"] == 900
     rest = list(blocks)
     assert len(rest) > 1
-    assert "".join([some, *rest]).count("\n") == len(slots) + 1
+    assert text([some, *rest]).count("\n") == len(slots) + 1
     assert client.get("/v1/flows", {"limit": 5000})[-1]["client"][1] == 4999
     assert len(client.get("/v1/flows", {"limit": 5000, "sort": "bytes"})) == 5000
 

@@ -218,6 +218,15 @@ def test_the_director_tells_of_itself_and_obeys(client: Client, director: FakeDi
     assert director.told == ["reload", "stop", "purge"]
 
 
+def test_status_says_how_full_the_flow_table_is(web: Client, director: FakeDirector) -> None:
+    """How many flows there are, how many are not near their place, and for how many of each family it is made."""
+    director.engine.kernel.load_rows[0] = (3, 4)
+    director.engine.kernel.held.add(("198.51.100.1", 1001), ("192.0.2.1", 80), 0, spilled=True)
+    status = web.get("/v1/status")
+    assert (status["flows"], status["spilled_flows"]) == (7, 1)
+    assert (status["max_flows"], status["max_flows6"]) == (4096, 4096)
+
+
 REFUSED: list[tuple[str, str, Any, type[XlvsError]]] = [
     ("post", "/v1/services", WEB, ServiceExistsError),
     ("post", "/v1/services", {**WEB, "listen": {**LISTEN, "port": 81}}, ServiceExistsError),
