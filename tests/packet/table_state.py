@@ -63,6 +63,7 @@ def faults(maps: Mapping[str, Any]) -> list[str]:
         *_unfinished(maps),
         *_miscounted(maps, flows),
         *_misspilled(maps),
+        *_passed_by(maps, flows),
     ]
 
 
@@ -94,6 +95,12 @@ def _flow(low: Any, wide: Any, bucket: int | None, slot: int) -> Held:
 
 def _twice(flows: list[Held]) -> list[str]:
     return [f"{ends} is there {n} times" for ends, n in Counter(flow.ends for flow in flows).items() if n > 1]
+
+
+def _passed_by(maps: Mapping[str, Any], flows: list[Held]) -> list[str]:
+    used, first = maps["flow_stripes"].read()["used"], int(maps["flow_head"].get(0)["stripes"][0])
+    stripes = {(f.bucket >> abi.STRIPE_SHIFT) + first * (f.family == 6) for f in flows if f.bucket is not None}
+    return [f"stripe {stripe} has flows, and nobody looks" for stripe in sorted(stripes) if not used[stripe]]
 
 
 def _home(maps: Mapping[str, Any], ends: Ends) -> int:
