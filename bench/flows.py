@@ -173,13 +173,18 @@ def main() -> int:
     options = parser.parse_args()
     counts = [int(n.rstrip("kM")) * UNITS.get(n[-1], 1) for n in options.flows.split(",")]
     load = os.getloadavg()[0]
-    found = {count: measured(count, options.rounds) for count in counts}
+    if not options.json:
+        print(
+            f"# Linux {platform.release()}, {os.cpu_count()} CPUs, load before {load:.1f}, {options.rounds} rounds; s"
+        )
+    found = {}
+    for count in counts:
+        found[count] = measured(count, options.rounds)
+        if not options.json:
+            _print(count, found[count])
+            sys.stdout.flush()
     if options.json:
         print(json.dumps({count: {row.name: row.rounds for row in rows} for count, rows in found.items()}, indent=2))
-        return 0
-    print(f"# Linux {platform.release()}, {os.cpu_count()} CPUs, load before {load:.1f}, {options.rounds} rounds; s")
-    for count, rows in found.items():
-        _print(count, rows)
     return 0
 
 
