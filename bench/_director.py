@@ -66,7 +66,7 @@ link set front up
 link set back up
 address add 198.51.100.1/24 dev front
 address add 192.0.2.1/32 dev front
-address add 10.0.0.254/24 dev back
+address add 10.0.0.254/16 dev back
 address add 2001:db8:a::1/64 dev front nodad
 address add 2001:db8:b::f:1/128 dev front nodad
 address add 2001:db8:b::fe/64 dev back nodad
@@ -77,7 +77,7 @@ route replace 2001:db8:c::/64 via 2001:db8:a::fe dev front
 """
 
 
-def enter() -> None:
+def enter(servers: int = SERVERS) -> None:
     """Move this process into a network namespace of its own, with an interface each way and known neighbours.
 
     The namespace has no name and ends with the process.
@@ -90,7 +90,7 @@ def enter() -> None:
     lines = NETWORK
     for family in FAMILIES.values():
         first = ipaddress.ip_address(family.server)
-        for number in range(SERVERS):
+        for number in range(servers):
             lines += f"neighbour replace {first + number} lladdr 02:00:00:00:00:03 dev back nud permanent\n"
     subprocess.run(["ip", "-batch", "-"], input=lines, text=True, check=True)
 
@@ -263,7 +263,7 @@ class Director:
         self._maps[f"{case.hook}_measured"].put(0, self._programs[program or case.program].fd)
         forwarded = repeat if case.kind != "pass" and not program else 0
         data, before = packet(case, flags), self._counted()
-        run = self._programs[case.wrapper].test_run(data, ctx=_context(case, len(data)), repeat=repeat)
+        run = self._programs[case.wrapper].test_run(data, ctx=context(case, len(data)), repeat=repeat)
         verdicts = {"xdp": (2, 4), "tc": (0, 7)}[case.hook]  # pass, redirect
         want = (before[0] + forwarded, before[1] + repeat * opens, 0, verdicts[forwarded > 0])
         if (got := (*self._counted(), run.retval)) != want:
@@ -365,7 +365,7 @@ def _entry(case: Case) -> tuple[str, str]:
     return ("back", BACK_MAC) if case.kind == "reply" else ("front", FRONT_MAC)
 
 
-def _context(case: Case, length: int) -> bytes:
+def context(case: Case, length: int) -> bytes:
     """Return the context of a test run: ``struct xdp_md`` or the beginning of ``struct __sk_buff``."""
     index = socket.if_nametoindex(_entry(case)[0])
     if case.hook == "xdp":

@@ -32,10 +32,12 @@ struct bench {
 	__u16	mac[3];		/* the director's */
 	__u16	work;		/* after each packet, work that waits for what the program found */
 	__u64	sink;
+	__u32	apart;		/* between the first flows of two CPUs that run at once */
+	__u32	pad;
 };
 
 struct {
-	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
 	__uint(max_entries, 1);
 	__type(key, __u32);
 	__type(value, struct bench);
@@ -69,7 +71,7 @@ static __always_inline __u32 next_flow(struct bench *b)
 	n ^= (__u64)n >> b->shift;
 	n = (n * b->mul) & b->mask;
 	n ^= (__u64)n >> b->shift;
-	return b->first + n;
+	return b->first + bpf_get_smp_processor_id() * b->apart + n;
 }
 
 static __always_inline __be16 client_port(__u32 flow)

@@ -33,6 +33,7 @@ from xlvs import sched  # noqa: E402
 from xlvs.daemon.kernel import Kernel  # noqa: E402
 from xlvs.dataplane import Loader  # noqa: E402
 from xlvs.dataplane import _abi as abi  # noqa: E402
+from xlvs.dataplane.flows import table_sizes  # noqa: E402
 from xlvs.dataplane.maglev import Maglev  # noqa: E402
 from xlvs.model import Address, Server, Service, ServiceKey  # noqa: E402
 from xlvs.plan.planner import plan  # noqa: E402
@@ -58,7 +59,8 @@ CASES = (
 )
 
 SIZES = {
-    **dict.fromkeys(("flows", "flow_index", "flow_free", "addrs", "nat_servers", "fragments", "interfaces"), 16),
+    **dict.fromkeys(("fragments", "interfaces"), 16),
+    **table_sizes(16),
     **dict.fromkeys(("services", "service_stats", "sched_state", "tables"), 64),
     **dict.fromkeys(("servers", "loads", "server_stats", "addrs", "nat_servers"), 1 << 14),
     "slots": 1 << 11,

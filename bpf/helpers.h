@@ -50,6 +50,7 @@ HELPER(long, tail_call, void *ctx, void *map, __u32 index);
 HELPER(__u64, ktime_get_coarse_ns, void);
 HELPER(__u64, jiffies64, void);
 HELPER(__u32, get_prandom_u32, void);
+HELPER(__u32, get_smp_processor_id, void);
 HELPER(long, loop, __u32 n, void *fn, void *ctx, __u64 flags);
 HELPER(long, for_each_map_elem, void *map, void *fn, void *ctx, __u64 flags);
 HELPER(long, timer_init, struct bpf_timer *timer, void *map, __u64 flags);
