@@ -19,7 +19,7 @@ from tests.packet.stress import Rig
 WHOLE = "SsAaaAFfARr"
 """A connection, with a reset behind its end."""
 
-PACKETS = 30_000
+PACKETS = 20_000
 """Per CPU and round."""
 
 CHURN = {
