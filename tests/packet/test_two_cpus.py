@@ -72,8 +72,7 @@ def test_two_cpus_agree(rig: Rig, case: str) -> None:
     judged = rig.tally()
     assert judged["forwarded"] + judged["kept"] == packets
     assert judged["forwarded"] > packets * 0.8
-    rig.hurry(0)
-    rig.drain()
+    rig.expire()
     rig.settle()
     assert rig.faults() == []
     assert rig.director.live() == rig.director.held() == 0
