@@ -113,7 +113,7 @@ class Fullness:
     def sentence(room: Mapping[int, int]) -> str:
         """Return what operators are told of a full table that has *room* for so many flows, by family."""
         return (
-            f"the flow table is full (made for {room[4]} flows of IPv4 and {room[6]} of IPv6): known flows go on, "
-            "new ones get a server by their client alone and may lose it when servers change; "
+            f"the flow table is full (it is made for {room[4]} flows of IPv4 and {room[6]} of IPv6): known flows go "
+            "on, new ones get a server by their client alone and may lose it when servers change; "
             "restart the daemon with a larger --flows, which takes all flows over"
         )

@@ -277,3 +277,18 @@ def test_a_tally_merges_what_it_counted() -> None:
     rows, more = tally.largest(2)
     assert rows[0] == ("0.0.0.0/32", 3) and rows[1][1] == 2
     assert more == len(words) - 2
+
+
+def test_a_sorted_list_keeps_no_more_than_it_needs(
+    busy: Client, director: FakeDirector, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a table that is read in many steps the largest are found all the same."""
+    monkeypatch.setattr(listing, "_FEW", 1)
+    monkeypatch.setattr(listing, "_MANY", 1)
+    add = director.engine.kernel.held.add
+    for port in range(2000, 2100):
+        add(("198.51.100.1", port), VIP, 0, sizes=(1000 + port * 7919 % 1013, 0))
+    wanted = sorted((sum(flow["bytes"]) for flow in busy.get("/v1/flows")), reverse=True)
+    for limit in (1, 5, 50):
+        listed = [sum(flow["bytes"]) for flow in busy.get("/v1/flows", {"sort": "bytes", "limit": limit})]
+        assert listed == wanted[:limit]
