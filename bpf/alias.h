@@ -64,8 +64,9 @@ static __always_inline struct xlvs_alias_key *alias_of(const struct key *k)
 static __always_inline int alias_add(const struct key *k)
 {
 	struct xlvs_alias_key *a = alias_of(k);
+	struct xlvs_addr client = k->client;
 
-	return a && !bpf_map_update_elem(&flow_aliases, a, &k->client, BPF_ANY);
+	return a && !bpf_map_update_elem(&flow_aliases, a, &client, BPF_ANY);
 }
 
 #endif

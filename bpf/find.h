@@ -196,7 +196,7 @@ static __always_inline enum way find_known(struct walk *w, __u32 to, __u32 from,
 }
 
 /* A reply to the director's own address, which stood in for the client's: the flow is found by the client's. */
-static __noinline int alias_find(struct walk *w)
+static __always_inline int alias_find(struct walk *w)
 {
 	struct xlvs_alias_key *a = scratch_at(0);
 	struct xlvs_addr *client;

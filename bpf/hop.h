@@ -64,16 +64,18 @@ static __always_inline __u32 may_xmit(__u32 ifindex)
 	return i && i->flags & XLVS_IF_XMIT;
 }
 
-/* Look up the way from *src* to *dst* for a packet that grows by *room* bytes. */
-static __always_inline void hop_find(ctx_t *ctx, const struct pkt *p, struct hop *hop, const struct xlvs_addr *src,
-				     const struct xlvs_addr *dst, __u32 room)
+/*
+ * Ask for the way from *src* to *dst* for a packet that grows by *room* bytes; returns BPF_FIB_LKUP_RET_* or a negative
+ * number, the rest of the answer is in the scratch map.  A global function: verified once, not wherever a way is asked for.
+ */
+__noinline int xlvs_hop_ask(ctx_t *ctx, const struct pkt *p, const struct xlvs_addr *src, const struct xlvs_addr *dst, __u32 room)
 {
-	__u32 len = wire_len(ctx, p) + room;
 	struct bpf_fib_lookup *fib = scratch_at(FIB_AT);
+	__u32 len;
 
-	hop->rc = -1;
-	if (!fib)
-		return;
+	if (!p || !src || !dst || !fib)
+		return -1;
+	len = wire_len(ctx, p) + room;
 	memset(fib, 0, sizeof(*fib));
 	if (is_v4(dst)) {
 		fib->family = AF_INET;
@@ -93,7 +95,17 @@ static __always_inline void hop_find(ctx_t *ctx, const struct pkt *p, struct hop
 	}
 	fib->tot_len = len > 0xffff ? 0xffff : len;
 	fib->ifindex = hook_ifindex(ctx);
-	hop->rc = bpf_fib_lookup(ctx, fib, sizeof(*fib), 0);
+	return bpf_fib_lookup(ctx, fib, sizeof(*fib), 0);
+}
+
+static __always_inline void hop_find(ctx_t *ctx, const struct pkt *p, struct hop *hop, const struct xlvs_addr *src,
+				     const struct xlvs_addr *dst, __u32 room)
+{
+	struct bpf_fib_lookup *fib = scratch_at(FIB_AT);
+
+	hop->rc = fib ? xlvs_hop_ask(ctx, p, src, dst, room) : -1;
+	if (!fib)
+		return;
 	hop->dmac = mac_word(fib->dmac);
 	hop->smac = mac_word(fib->smac);
 	hop->ifindex = fib->ifindex;

@@ -65,6 +65,33 @@ static __always_inline void icmp_code(struct icmp_bytes *icmp, int v6, enum icmp
 	}
 }
 
+/* Global functions, so that their loops are verified once, not on every way that leads to an answer. */
+__noinline int xlvs_quote_clear(void)
+{
+	struct xlvs_scratch *s = scratch_at(0);
+	__u32 i;
+
+	if (!s)
+		return 0;
+	for (i = 0; i < sizeof(s->bytes) / 8; i++)
+		WRITE_ONCE(((__u64 *)s->bytes)[i], 0);	/* plain stores would become a call of memset */
+	return 1;
+}
+
+/* Sum of the quoted packet's first bytes. */
+__noinline __u64 xlvs_quote_sum(__u32 bytes)
+{
+	struct xlvs_scratch *s = scratch_at(0);
+	__u64 sum = 0;
+	__u32 i;
+
+	if (!s)
+		return 0;
+	for (i = 0; i < 128 && i * 2 < bytes; i++)
+		sum += ((__u16 *)s->bytes)[i];
+	return sum;
+}
+
 /* Sum of the scratch bytes, which are zero past what was loaded. */
 static __always_inline __u64 scratch_sum(struct xlvs_scratch *s)
 {
@@ -87,13 +114,11 @@ static __always_inline __u64 settle_quote(struct pkt *p, struct xlvs_scratch *s,
 	__u32 l4 = (p->l4 - p->l3) & 255, field = (l4_check_off(p) - p->l3) & 255;
 	__u64 sum = scratch_sum(s), pseudo, ip, rest;
 	__u16 *check = (void *)s->bytes + field;
-	__u32 i;
 
 	pseudo = addr_sum(&p->src, p->v6) + addr_sum(&p->dst, p->v6) + htons(p->proto) + htons(p->len - l4);
 	if (p->frag || l4_bytes < p->l4_len || *check != csum_fold(pseudo))
 		return sum;
-	for (ip = 0, i = 0; i < 128 && i * 2 < l4; i++)
-		ip += ((__u16 *)s->bytes)[i];
+	ip = xlvs_quote_sum(l4);
 	rest = csum_fold(sum + (__u16)~csum_fold(ip) + (__u16)~*check);
 	*check = 65535u - (__u32)rest * 32768u % 65535u;	/* 0xffff rather than 0, as skb_checksum_help writes it */
 	return scratch_sum(s);
@@ -152,7 +177,7 @@ static __always_inline int send_back(ctx_t *ctx, int local)
 /* Drop the packet and tell its sender, in the name of *from*; *reason_error* is ICMP_WHY(). */
 static __noinline int icmp_reply(ctx_t *ctx, struct pkt *p, const struct xlvs_addr *from, __u32 reason_error, __u32 mtu)
 {
-	__u32 zero = 0, quote, head, i, reason = reason_error >> 8;
+	__u32 zero = 0, quote, head, reason = reason_error >> 8;
 	struct icmp_bytes icmp;
 	struct xlvs_scratch *s = bpf_map_lookup_elem(&scratch, &zero);
 	int local = reason_error & ICMP_LOCAL;
@@ -169,8 +194,7 @@ static __noinline int icmp_reply(ctx_t *ctx, struct pkt *p, const struct xlvs_ad
 	/* Also ends GSO: what leaves is one packet. */
 	if (bpf_skb_change_tail(ctx, p->l3 + quote, 0))
 		return drop(reason);
-	for (i = 0; i < sizeof(s->bytes) / 8; i++)
-		WRITE_ONCE(((__u64 *)s->bytes)[i], 0);	/* plain stores would become a call of memset */
+	xlvs_quote_clear();
 	barrier_var(quote);
 	if (quote > XLVS_QUOTE_V6)
 		return drop(reason);

@@ -24,11 +24,11 @@ static __always_inline __u32 choice_at(const struct xlvs_service *svc, __u32 pla
 /* The state is the place of the last choice, as without a ring, and above it its index in the ring. */
 static __always_inline __u32 xlvs_ring(const struct xlvs_service *svc, __u64 *state)
 {
-	__u32 choice = XLVS_NO_SERVER;
+	__u32 choice = XLVS_NO_SERVER, key = svc->index;
 	void *ring;
 	int i;
 
-	ring = bpf_map_lookup_elem(&tables, &svc->index);
+	ring = bpf_map_lookup_elem(&tables, &key);
 	if (!ring)
 		return XLVS_NO_SERVER;
 	for (i = 0; i < XLVS_SCHED_TRIES; i++) {

@@ -83,14 +83,15 @@ static __always_inline void least_of_some(struct least *l, int weighted)
 {
 	__s64 overhead, less, least = l->overhead;
 	struct xlvs_slot best = l->best;
+	__u32 at = l->at;
 	int i, j;
 
-	for (i = 0; i < XLVS_LEAST_BLOCKS && l->at < l->end; i++) {
-		const struct xlvs_block *block = bpf_map_lookup_elem(&slots, &l->at);
+	for (i = 0; i < XLVS_LEAST_BLOCKS && at < l->end; i++) {
+		const struct xlvs_block *block = bpf_map_lookup_elem(&slots, &at);
 
 		if (!block)
 			break;
-		l->at++;
+		at++;
 #pragma unroll
 		for (j = 0; j < XLVS_SLOTS_PER_BLOCK; j++) {
 			const struct xlvs_slot *slot = &block->slot[j];
@@ -112,6 +113,7 @@ static __always_inline void least_of_some(struct least *l, int weighted)
 			least = overhead;
 		}
 	}
+	l->at = at;
 	l->best = best;
 	l->overhead = least;
 }
@@ -156,7 +158,9 @@ __noinline __u32 xlvs_least(__u32 block, __u32 n, __u32 weighted)
 
 static __always_inline __u64 *state_of(const struct xlvs_service *svc)
 {
-	return bpf_map_lookup_elem(&sched_state, &svc->index);
+	__u32 index = svc->index;	/* before 6.2 what a global function is given is no key */
+
+	return bpf_map_lookup_elem(&sched_state, &index);
 }
 
 #endif
