@@ -95,7 +95,7 @@ static __always_inline int flow_at(struct found *found, const struct key *k, __u
 }
 
 /* The live flow of these ends, wherever it is; one that is idle for too long ends here. */
-static __noinline int flow_seek(struct found *found, struct key *k)
+static __always_inline int flow_seek(struct found *found, struct key *k)
 {
 	__u64 place;
 

@@ -72,7 +72,8 @@ def compile_one(source: Path, target: Path, *options: str) -> None:
     command += [word for folder in includes for word in ("-I", str(folder))]
     command += ["-c", str(source), "-o", str(target)]
     if subprocess.run(command, cwd=ROOT, stdout=sys.stderr, check=False).returncode != 0:
-        raise BuildError(f"{source.relative_to(ROOT)} does not compile")
+        shown = source.relative_to(ROOT) if source.is_relative_to(ROOT) else source
+        raise BuildError(f"{shown} does not compile")
 
 
 if __name__ == "__main__":

@@ -19,8 +19,6 @@
 #include <linux/udp.h>
 #include "helpers.h"
 
-static __u32 (* const bpf_get_smp_processor_id)(void) = (void *)(long)BPF_FUNC_get_smp_processor_id;
-
 #define FLOWS		65536
 #define SERVICES	8
 #define SERVERS		8

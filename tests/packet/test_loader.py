@@ -77,8 +77,7 @@ def test_an_unknown_constant_cannot_be_set(path: Path) -> None:
 def test_only_the_programs_asked_for_are_loaded(path: Path) -> None:
     """A real server needs one program, not all."""
     loaded = Loader([path]).load(programs={"let_pass"})
-    names = {"xdp", "in", "lo", "decap", "sweep", "import", "clock"}
-    assert set(loaded.programs) == {f"xlvs_{name}" for name in names}
+    assert set(loaded.programs) == {"let_pass"}
     loaded.close()
 
 
