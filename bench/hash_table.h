@@ -128,7 +128,6 @@ static __always_inline int flow_open(struct key *k)
 			return OPEN_FULL;
 	}
 	load_add(k->server, is_active(k->state), 1);
-	count(XLVS_COUNT_flow_opened);
 	return OPENED;
 }
 

@@ -123,6 +123,8 @@ static __noinline int open_chosen(struct walk *w)
 	opened = flow_open(k);
 	if (opened == OPEN_FULL)
 		return FULL;
+	if (opened == OPENED)
+		count(XLVS_COUNT_flow_opened);
 	if (opened == OPEN_RACED || !flow_at(&w->found, k, k->place))
 		return RACED;
 	account_open(k->server, s->service);
@@ -230,7 +232,7 @@ static __noinline int reply_find(struct walk *w)
 		return 1;
 	}
 	w->found.flow = NULL;
-	return stateless_reply(w);
+	return 0;
 }
 
 /* The packet's flow wherever it is; one that a SYN begins anew ends here. */
@@ -273,7 +275,8 @@ static __always_inline enum way find(struct walk *w, __u32 to, __u32 from, int l
 	w->found.flow = NULL;
 	/* The client of a reply may be the director itself, by its virtual or its own address. */
 	from &= to & (XLVS_ADDR_VIP | XLVS_ADDR_DIRECTOR) ? XLVS_ADDR_SERVER | XLVS_ADDR_VIP : XLVS_ADDR_SERVER;
-	return from && !local && reply_find(w) ? TO_CLIENT : NO_WAY;
+	/* Not one within the other: the stack would not hold both. */
+	return from && !local && (reply_find(w) || stateless_reply(w)) ? TO_CLIENT : NO_WAY;
 }
 
 /* No flow: may the packet begin one? */

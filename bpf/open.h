@@ -338,7 +338,6 @@ __noinline int xlvs_flow_enter(struct key *k)
 	}
 	if (READ_ONCE(stripe->used) != 1)
 		WRITE_ONCE(stripe->used, 1);
-	count(XLVS_COUNT_flow_opened);
 	return OPENED;
 }
 
