@@ -61,12 +61,22 @@ static __always_inline struct xlvs_alias_key *alias_of(const struct key *k)
 	return a;
 }
 
-static __always_inline int alias_add(const struct key *k)
+/* Give a new flow's local client its name, or take it back.  A global function, for the stack's sake. */
+__noinline int xlvs_alias_change(const struct key *k, int add)
 {
-	struct xlvs_alias_key *a = alias_of(k);
-	struct xlvs_addr client = k->client;
+	struct xlvs_alias_key *a;
+	struct xlvs_addr client;
 
-	return a && !bpf_map_update_elem(&flow_aliases, a, &client, BPF_ANY);
+	if (!k)
+		return 0;
+	a = alias_of(k);
+	if (!a)
+		return 0;
+	client = k->client;
+	if (add)
+		return !bpf_map_update_elem(&flow_aliases, a, &client, BPF_ANY);
+	alias_drop(a, &client);
+	return 1;
 }
 
 #endif

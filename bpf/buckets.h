@@ -78,10 +78,10 @@ struct key {
 	__u8	local;
 	__u16	pad;
 	__u32	server;		/* number */
-	__u32	place;		/* where xlvs_flow_enter put the flow */
+	__u32	place;		/* where the flow was entered */
 	__u32	version;	/* of the stripe's lock, from before the flow was looked for and not found */
 	__u32	sought;		/* that look was for the flow of the packet at hand, in its own direction */
-	__u64	word;		/* of the flow that xlvs_flow_seek found, or xlvs_flow_enter made */
+	__u64	word;		/* of the flow that xlvs_flow_seek found, or that was entered */
 };
 
 /* In the scratch map: behind what the rest uses, and off the walk's stack. */

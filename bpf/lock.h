@@ -13,8 +13,7 @@
 
 struct locking {
 	__u32	stripe;
-	__u32	version;
-	__u32	locked;
+	__u32	version;	/* at which the lock was got; odd: it was not */
 };
 
 static long try_lock(__u32 i, struct locking *l)
@@ -29,7 +28,6 @@ static long try_lock(__u32 i, struct locking *l)
 	if (version & 1 || __sync_val_compare_and_swap(&stripe->lock, version, version + 1) != version)
 		return 0;
 	l->version = version;
-	l->locked = 1;
 	return 1;
 }
 

@@ -217,17 +217,74 @@ static __always_inline int take_slot(struct key *k, __u32 bucket, __u32 slot, __
 	return 1;
 }
 
-/* Enter the flow into the spill. */
-static __always_inline int take_spill(struct key *k, struct xlvs_stripe *stripe)
+enum opened { OPENED, OPEN_FULL, OPEN_RACED };
+
+/* Enter the flow into a slot of its two buckets: one that is free or idle, or with *reclaim* in no connection's use. */
+static __always_inline int enter(struct key *k, int reclaim, int v6)
+{
+	struct xlvs_head *h = the_head();
+	struct ends e = ends_in(k);
+	__u32 bucket, slot;
+	__u64 word = 0;
+
+	e.v6 = v6;
+	if (!h)
+		return OPEN_FULL;
+	bucket = bucket_of(h, &e);
+	slot = choose_slot(h, bucket, k->now, reclaim, v6, &word);
+	if (slot == NO_SLOT)
+		return OPEN_FULL;
+	if (!take_slot(k, bucket, slot, word, v6))
+		return OPEN_RACED;
+	if (reclaim)
+		count(XLVS_COUNT_flow_reclaimed);
+	else if (slot >= XLVS_WAYS)
+		count(XLVS_COUNT_flow_beside);
+	return OPENED;
+}
+
+/*
+ * The functions of this name, each one way to enter a flow that is not in the table yet and whose stripe is locked, are
+ * verified on their own, and so many that the stack holds each of them.
+ */
+__noinline int xlvs_flow_enter4(struct key *k)
+{
+	return k ? enter(k, 0, 0) : OPEN_FULL;
+}
+
+__noinline int xlvs_flow_enter6(struct key *k)
+{
+	return k ? enter(k, 0, 1) : OPEN_FULL;
+}
+
+__noinline int xlvs_flow_reclaim4(struct key *k)
+{
+	return k ? enter(k, 1, 0) : OPEN_FULL;
+}
+
+__noinline int xlvs_flow_reclaim6(struct key *k)
+{
+	return k ? enter(k, 1, 1) : OPEN_FULL;
+}
+
+/* Enter a flow, for which its two buckets have no slot, into the spill. */
+__noinline int xlvs_flow_spill(struct key *k)
 {
 	struct xlvs_head *h = the_head();
 	struct xlvs_flow6 *flow = scratch_at(0);
-	struct xlvs_spill_key *s = spill_key(k, 0);
+	struct xlvs_stripe *stripe;
+	struct xlvs_spill_key *s;
+	struct ends e;
 	__u64 word;
 	int i;
 
-	if (!h || !flow || !s || !READ_ONCE(h->spill))
-		return 0;
+	if (!k || !h || !flow || !READ_ONCE(h->spill))
+		return OPEN_FULL;
+	e = ends_in(k);
+	stripe = stripe_of(h, bucket_of(h, &e), k->v6);
+	s = spill_key(k, 0);
+	if (!stripe || !s)
+		return OPEN_FULL;
 	/* Which flow had the entry before nobody knows: that this one differs from it is left to chance. */
 	word = word_of(k, (__u64)bpf_get_prandom_u32() << 32);
 	memset(flow, 0, sizeof(*flow));
@@ -242,39 +299,12 @@ static __always_inline int take_spill(struct key *k, struct xlvs_stripe *stripe)
 			continue;
 		k->place = XLVS_PLACE_SPILL | i;
 		k->word = word;
-		return 1;
-	}
-	load_add(k->server, is_active(k->state), -1);
-	__sync_fetch_and_add(&stripe->spilled, -1);
-	return 0;
-}
-
-enum opened { OPENED, OPEN_FULL, OPEN_RACED };
-
-static __always_inline int enter(struct key *k, const struct xlvs_head *h, __u32 bucket, struct xlvs_stripe *stripe, int v6)
-{
-	__u64 word = 0;
-	__u32 slot;
-
-	slot = choose_slot(h, bucket, k->now, 0, v6, &word);
-	if (slot != NO_SLOT) {
-		if (!take_slot(k, bucket, slot, word, v6))
-			return OPEN_RACED;
-		if (slot >= XLVS_WAYS)
-			count(XLVS_COUNT_flow_beside);
-		return OPENED;
-	}
-	if (take_spill(k, stripe)) {
 		count(XLVS_COUNT_flow_spilled);
 		return OPENED;
 	}
-	slot = choose_slot(h, bucket, k->now, 1, v6, &word);
-	if (slot == NO_SLOT)
-		return OPEN_FULL;
-	if (!take_slot(k, bucket, slot, word, v6))
-		return OPEN_RACED;
-	count(XLVS_COUNT_flow_reclaimed);
-	return OPENED;
+	load_add(k->server, is_active(k->state), -1);
+	__sync_fetch_and_add(&stripe->spilled, -1);
+	return OPEN_FULL;
 }
 
 /*
@@ -309,36 +339,20 @@ __noinline __u64 xlvs_flow_seek(struct key *k)
 	return is_idle(found.flow, WORD_STATE(word), k->now) ? place | PLACE_IDLE : place;
 }
 
-/* Enter a flow that is not in the table yet; its stripe is locked. */
-__noinline int xlvs_flow_enter(struct key *k)
+static __always_inline int flow_enter(struct key *k)
 {
-	struct xlvs_head *h = the_head();
-	struct xlvs_stripe *stripe;
-	struct xlvs_alias_key *alias;
-	int opened, has_alias;
-	struct ends e;
-	__u32 bucket;
+	int has_alias = k->local && k->fwd != XLVS_FWD_nat, opened;
 
-	if (!k || !h)
+	if (has_alias && !xlvs_alias_change(k, 1))
 		return OPEN_FULL;
-	has_alias = k->local && k->fwd != XLVS_FWD_nat;
-	if (has_alias && !alias_add(k))
-		return OPEN_FULL;
-	e = ends_in(k);
-	bucket = bucket_of(h, &e);
-	stripe = stripe_of(h, bucket, k->v6);
-	if (!stripe)
-		return OPEN_FULL;
-	opened = k->v6 ? enter(k, h, bucket, stripe, 1) : enter(k, h, bucket, stripe, 0);
-	if (opened != OPENED) {
-		alias = has_alias ? alias_of(k) : NULL;
-		if (alias)
-			alias_drop(alias, &k->client);
-		return opened;
-	}
-	if (READ_ONCE(stripe->used) != 1)
-		WRITE_ONCE(stripe->used, 1);
-	return OPENED;
+	opened = k->v6 ? xlvs_flow_enter6(k) : xlvs_flow_enter4(k);
+	if (opened == OPEN_FULL)
+		opened = xlvs_flow_spill(k);
+	if (opened == OPEN_FULL)
+		opened = k->v6 ? xlvs_flow_reclaim6(k) : xlvs_flow_reclaim4(k);
+	if (has_alias && opened != OPENED)
+		xlvs_alias_change(k, 0);
+	return opened;
 }
 
 /*
@@ -349,7 +363,7 @@ __noinline int xlvs_flow_enter(struct key *k)
  */
 static __always_inline int flow_open(struct key *k)
 {
-	struct locking l = { .version = k->version };
+	struct locking l = { .version = k->sought ? k->version : 1 };
 	struct xlvs_head *h = the_head();
 	struct ends e = ends_in(k);
 	struct xlvs_stripe *stripe;
@@ -362,15 +376,18 @@ static __always_inline int flow_open(struct key *k)
 	stripe = bpf_map_lookup_elem(&flow_stripes, &l.stripe);
 	if (!stripe)
 		return OPEN_FULL;
-	if (!k->sought || l.version & 1 || __sync_val_compare_and_swap(&stripe->lock, l.version, l.version + 1) != l.version) {
+	if (l.version & 1 || __sync_val_compare_and_swap(&stripe->lock, l.version, l.version + 1) != l.version) {
+		l.version = 1;
 		bpf_loop(LOCK_TRIES, try_lock, &l, 0);
-		if (!l.locked)
+		if (l.version & 1)
 			return OPEN_RACED;
 		place = xlvs_flow_seek(k);
 	}
 	/* One that is idle for too long must be gone first: there are never two of the same ends. */
 	if (place == NO_PLACE || (place & PLACE_IDLE && xlvs_flow_end(k, place, 0)))
-		opened = xlvs_flow_enter(k);
+		opened = flow_enter(k);
+	if (opened == OPENED && READ_ONCE(stripe->used) != 1)
+		WRITE_ONCE(stripe->used, 1);
 	__sync_lock_test_and_set(&stripe->lock, l.version + 2);
 	k->sought = 0;
 	return opened;
