@@ -73,6 +73,7 @@ address add 2001:db8:b::fe/64 dev back nodad
 neighbour replace 198.51.100.254 lladdr 02:00:00:00:00:03 dev front nud permanent
 neighbour replace 2001:db8:a::fe lladdr 02:00:00:00:00:03 dev front nud permanent
 route replace 100.64.0.0/10 via 198.51.100.254 dev front
+route replace 100.128.0.0/9 via 198.51.100.254 dev front
 route replace 2001:db8:c::/64 via 2001:db8:a::fe dev front
 """
 

@@ -194,7 +194,7 @@ def rows_of(case: Case, directors: dict[str, Director], repeat: int) -> Iterator
 
 def as_table(rows: Sequence[Row]) -> str:
     """Return the figures for people."""
-    layout = "{:<5}{:<6}{:<7}{:<14}{:>8}{:>8}{:>7}{:>7}{:>8}{:>8}{:>8}{:>7}"
+    layout = "{:<5}{:<8}{:<9}{:<13}{:>8}{:>7}{:>7}{:>7}{:>7}{:>7}{:>7}{:>6}"
     names = ("hook", "family", "forward", "packet", "flows", "ns", "least", "most", "hash", "lru", "/hash", "/lru")
     lines = [f"# {host()}", layout.format(*names)]
     for row in rows:
