@@ -215,7 +215,7 @@ static __always_inline int flow_is(const struct xlvs_flow *flow, const struct en
 	return !((between ^ want) & mask) && !((first ^ again) & IDENTITY) && IS_LIVE(again);
 }
 
-static __always_inline struct xlvs_flow *slot_of(void *bucket, int i, int v6)
+static __always_inline struct xlvs_flow *slot_of(void *bucket, __u32 i, int v6)
 {
 	return bucket + i * (v6 ? sizeof(struct xlvs_flow6) : sizeof(struct xlvs_flow));
 }
@@ -232,7 +232,7 @@ static __always_inline void *slot_at(__u32 number, __u32 slot, int v6)
 	if (!bucket)
 		return NULL;
 	barrier_var(bucket);	/* the verifier adds nothing to what may still be NULL */
-	return bucket + (slot & (XLVS_WAYS - 1)) * (v6 ? sizeof(struct xlvs_flow6) : sizeof(struct xlvs_flow));
+	return slot_of(bucket, slot & (XLVS_WAYS - 1), v6);
 }
 
 static __always_inline __u32 place_of(__u32 bucket, int slot, int v6)
@@ -251,7 +251,7 @@ static __always_inline __u32 bucket_find(void *bucket, const struct ends *e, int
 
 #pragma unroll
 	for (i = 0; i < XLVS_WAYS; i++)
-		if (flow_is(bucket + i * (v6 ? sizeof(struct xlvs_flow6) : sizeof(struct xlvs_flow)), e, v6, word))
+		if (flow_is(slot_of(bucket, i, v6), e, v6, word))
 			break;
 	return i;
 }
@@ -284,7 +284,7 @@ static __always_inline int find_in_first(struct found *found, const struct xlvs_
 	if (slot >= XLVS_WAYS)
 		return 0;
 	slot = BLUR(slot, h, XLVS_WAYS);
-	found->flow = bucket + slot * (v6 ? sizeof(struct xlvs_flow6) : sizeof(struct xlvs_flow));
+	found->flow = slot_of(bucket, slot, v6);
 	found->flow6 = v6 ? (void *)found->flow : NULL;
 	found->place = place_of(number, slot, v6);
 	return 1;
