@@ -22,6 +22,7 @@ import numpy.typing as npt
 
 from xlvs.dataplane import _abi as abi
 from xlvs.dataplane.maps import Map
+from xlvs.model import MAPPED
 
 Array = npt.NDArray[Any]
 Words = npt.NDArray[np.uint32]
@@ -54,7 +55,7 @@ _CHUNK = 1 << 14
 """Slots looked at together: what fits a CPU's own cache."""
 
 _STRIPE = abi.WAYS << abi.STRIPE_SHIFT
-_MAPPED = np.frombuffer(bytes(10) + b"\xff\xff", "<u4")
+_MAPPED = np.frombuffer(MAPPED, "<u4")
 _AHEAD = 0xF0000000
 """Such an age is a clock that was read a moment before the packet's (AGE_AHEAD in bpf/buckets.h)."""
 
@@ -89,7 +90,7 @@ class Filter:
         if self.client is None:
             return 0
         prefix, bits = self.client
-        return 4 if bits >= 96 and prefix.startswith(_MAPPED.tobytes()) else 6
+        return 4 if bits >= 96 and prefix.startswith(MAPPED) else 6
 
 
 ALL = Filter()

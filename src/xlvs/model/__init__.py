@@ -4,11 +4,12 @@ Pure: no I/O, no clock, and nothing imported from xlvs but its errors.  Every
 door parses into these values and every view is printed from them.
 """
 
-from xlvs.model.address import Address, endpoint
+from xlvs.model.address import MAPPED, Address, endpoint
 from xlvs.model.server import CLI, FORWARDS, Server
 from xlvs.model.service import PROTOCOLS, SCHED_FLAGS, Service, ServiceKey
 from xlvs.model.state import State
 
 __all__ = [
+    "MAPPED",
     "CLI", "FORWARDS", "PROTOCOLS", "SCHED_FLAGS", "Address", "Server", "Service", "ServiceKey", "State", "endpoint"
 ]  # fmt: skip

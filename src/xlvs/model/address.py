@@ -11,7 +11,8 @@ from socket import AF_INET, AF_INET6, inet_ntop, inet_pton
 
 from xlvs.errors import InvalidError
 
-_V4 = bytes(10) + b"\xff\xff"
+MAPPED = bytes(10) + b"\xff\xff"
+"""What an IPv4 address begins with (RFC 4291 §2.5.5.2)."""
 
 
 class Address(bytes):
@@ -23,31 +24,31 @@ class Address(bytes):
     def parse(cls, text: str) -> Address:
         """Return the address that *text* writes; raises `InvalidError`."""
         try:
-            return cls(_V4 + inet_pton(AF_INET, text))
+            return cls(MAPPED + inet_pton(AF_INET, text))
         except (OSError, ValueError, TypeError):
             pass
         try:
             found = cls(inet_pton(AF_INET6, text))
         except (OSError, ValueError, TypeError):
             raise InvalidError(f"{text!r} is not an IP address") from None
-        if found.startswith(_V4):
+        if found.startswith(MAPPED):
             raise InvalidError(f"{text} is an IPv4 address in IPv6 clothes; write {found}")
         return found
 
     @property
     def version(self) -> int:
         """4 or 6."""
-        return 4 if self.startswith(_V4) else 6
+        return 4 if self.startswith(MAPPED) else 6
 
     @property
     def packed(self) -> bytes:
         """The 4 or 16 bytes in network order that packets carry."""
-        return self[12:] if self.startswith(_V4) else bytes(self)
+        return self[12:] if self.startswith(MAPPED) else bytes(self)
 
     @property
     def max_prefixlen(self) -> int:
         """The length of the prefix that is this address alone."""
-        return 32 if self.startswith(_V4) else 128
+        return 32 if self.startswith(MAPPED) else 128
 
     @property
     def ip(self) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
@@ -55,7 +56,7 @@ class Address(bytes):
         return ipaddress.ip_address(self.packed)
 
     def __str__(self) -> str:
-        if self.startswith(_V4):
+        if self.startswith(MAPPED):
             return inet_ntop(AF_INET, self[12:])
         return inet_ntop(AF_INET6, self)
 

@@ -13,12 +13,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from xlvs.model import Address
+from xlvs.model import MAPPED, Address
 
 Cells = npt.NDArray[np.uint8]
 Words = npt.NDArray[np.uint32]
 
-_MAPPED = np.frombuffer(bytes(10) + b"\xff\xff", "<u4")
+_MAPPED = np.frombuffer(MAPPED, "<u4")
 _BASE = 10_000
 _SHORT, _LONG = 16, 48
 """Characters that addresses of IPv4, and of either family, have room for."""

@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from xlvs.model import Address
+from xlvs.model import MAPPED, Address
 
 Words = npt.NDArray[np.uint32]
 
-_MAPPED = np.frombuffer(bytes(10) + b"\xff\xff", "<u4")
+_MAPPED = np.frombuffer(MAPPED, "<u4")
 _MANY = 1 << 17
 
 

@@ -18,7 +18,7 @@ from typing import NamedTuple
 from xlvs.daemon.host import netdev, rtnetlink
 from xlvs.daemon.host.regions import Prefix, prefix
 from xlvs.daemon.host.rtnetlink import Channel, attribute, attributes
-from xlvs.model import Address
+from xlvs.model import MAPPED, Address
 
 _GETLINK = 18
 _NEWADDR, _DELADDR, _GETADDR = 20, 21, 22
@@ -57,8 +57,6 @@ _GROUPS = 0x1 | 0x10 | 0x40 | 0x80 | 0x100 | 0x400 | 0x40000 | 0x80000000
 """LINK, IPV4_IFADDR, IPV4_ROUTE, IPV4_RULE, IPV6_IFADDR, IPV6_ROUTE, IPV6_RULE, NEXTHOP."""
 _LONGEST = 1 << 18
 _ATTEMPTS = 5
-
-_MAPPED = bytes(10) + b"\xff\xff"
 
 
 @dataclass(frozen=True, slots=True)
@@ -273,7 +271,7 @@ def _prefix(data: bytes, length: int) -> Prefix:
             value = data[at + 4 : at + size]
         at += max(4, size + 3 & ~3)
     if data[0] == socket.AF_INET:
-        return prefix(int.from_bytes(_MAPPED + value.ljust(4, b"\0")), 96 + length)
+        return prefix(int.from_bytes(MAPPED + value.ljust(4, b"\0")), 96 + length)
     return prefix(int.from_bytes(value.ljust(16, b"\0")), length)
 
 
@@ -321,7 +319,7 @@ def _family(address: Address) -> int:
 
 
 def _address(raw: bytes) -> Address:
-    return Address(_MAPPED + raw if len(raw) == 4 else raw)
+    return Address(MAPPED + raw if len(raw) == 4 else raw)
 
 
 def _number(value: bytes | None) -> int:

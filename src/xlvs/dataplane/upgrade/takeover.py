@@ -19,14 +19,13 @@ from xlvs.dataplane import _abi as abi
 from xlvs.dataplane.flows import FlowTable
 from xlvs.dataplane.maps import Map
 from xlvs.errors import HostError
+from xlvs.model import MAPPED
 
 Array = npt.NDArray[Any]
 
 _SECOND = 1_000_000_000
 _TICKS = 2
 """By how many jiffies a packet's clock and ours may differ."""
-
-_V4 = bytes(10) + b"\xff\xff"
 
 # Layout 1: what `flags` of a flow's word and its states were.
 _LOCAL, _FWD_SHIFT, _DEAD, _UDP = 1 << 1, 4, 255, 11
@@ -126,5 +125,5 @@ def _ports(client: Array, virtual: Array) -> Array:
 def _is_v6(addresses: Array) -> Array:
     """Say of virtual addresses whether they are of IPv6: clients of IPv6 may have mapped ones."""
     raw = np.ascontiguousarray(addresses).view(np.uint8).reshape(-1, 16)
-    found: Array = (raw[:, :12] != np.frombuffer(_V4, np.uint8)).any(axis=1)
+    found: Array = (raw[:, :12] != np.frombuffer(MAPPED, np.uint8)).any(axis=1)
     return found
