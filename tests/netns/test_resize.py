@@ -16,6 +16,7 @@ import pytest
 
 from tests.netns.lab import PEER, Lab
 from tests.netns.test_crash import assert_none_failed, say, seen, settled, wrk
+from tests.netns.test_upgrade import ROOT, dying, start
 from xlvs.demo.director import Director
 from xlvs.demo.wait import until
 from xlvs.errors import HostError
@@ -84,6 +85,34 @@ def test_all_flows_are_there_afterwards(lab: Lab) -> None:
         after = seen(director)
         assert after["flows"] == before["flows"]
         assert after == before
+
+
+@pytest.mark.parametrize("moment", ["Handover.begin", "Handover.finish"])
+def test_a_takeover_that_was_broken_off_is_finished_by_another(tmp_path: Path, moment: str) -> None:
+    """Killed before or after the new programs are in use, and started with a third size: old and new flows go on."""
+    with Lab("nat", "xdp", tmp_path, options=("--flows", "4096")) as lab, contextlib.ExitStack() as stack:
+        director, held = lab.director, []
+
+        def hold(count: int) -> None:
+            for family in (4, 6):
+                held.extend(stack.enter_context(lab.connect(family, PEER)) for _ in range(count))
+            for sock in held[-2 * count :]:
+                sock.sendall(b"ECHO\n")
+            for sock in held:
+                say(sock, f"with {len(held)}")
+
+        hold(10)
+        end(director)
+        director.options = ("--flows", "50000")
+        with pytest.raises(HostError, match="did not start"):
+            start(director, dying(tmp_path / "dying", "xlvs.daemon.upgrade.handover", moment), ROOT / "src")
+        hold(10)
+        resize(director, 20_000)
+        hold(10)
+        assert director.ask("status")["max_flows"] == 20_000
+        assert director.ask("flows/count")["states"]["ESTABLISHED"] == 60
+        before = Path(f"/run/xlvs/{director.instance}.bpf/maps-new")
+        assert not before.exists()
 
 
 def test_a_table_too_small_is_refused(tmp_path: Path) -> None:

@@ -1,6 +1,6 @@
 """From one flow table to another while traffic flows: a new size, or a new layout after an upgrade.
 
-    begin    what is not in the new table goes to the program before, in the kernel; copy what there is
+    begin    copy what there is; what is not in the new table goes to the program before, in the kernel
     ...      the new programs are attached, interface by interface
     finish   new flows begin in the new table, copy what has changed since, until nothing changes any more
 
@@ -47,9 +47,10 @@ class Handover:
         if not self._takeovers:
             return
         self._require_room()
-        self._kernel.hand_over(abi.HANDOVER_ALL, self._previous)
         begin = time.monotonic()
         flows = sum(takeover.step() for takeover in self._takeovers)
+        # Not before: an earlier takeover that was broken off may be what these flows live by until now.
+        self._kernel.hand_over(abi.HANDOVER_ALL, self._previous)
         log("flows copied to a new table", flows=flows, seconds=round(time.monotonic() - begin, 2))
 
     def finish(self) -> None:
