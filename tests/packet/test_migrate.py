@@ -470,6 +470,27 @@ def test_flows_of_the_first_release_are_taken_over(first: Path, directory: Path)
     loaded.close()
 
 
+def test_flows_without_room_are_counted(first: Path, directory: Path) -> None:
+    """What does not fit the new table is not entered and told of; what was entered stays, and counts once."""
+    pin_first(first, directory)
+    loaded = todays().load(directory, commit=False)
+    kernel = Kernel(loaded.maps)
+    loaded.programs["xlvs_clock"].test_run(bytes(64))
+    kernel.begin_table()
+    head = loaded.maps["flow_head"].get(0)
+    head["buckets"], head["stripes"], head["spill"] = 2, 1, 0
+    loaded.maps["flow_head"].put(0, head)
+    old = loaded.left[0]["flows"].read(0, 1)
+    rows = np.repeat(old, 20)
+    rows["key"]["cport"] = np.arange(5000, 5020)
+    loaded.left[0]["flows"].write(0, rows)
+    loaded.left[0]["flow_table"].put(0, (20, 0, 20, 0, 0))
+    takeover = Takeover(loaded.maps, loaded.left[0], loaded.programs["xlvs_import"])
+    assert (takeover.step(), takeover.failed) == (20, 12)
+    assert (kernel.live_flows(), kernel.flows.count().flows) == (8, 8)
+    loaded.close()
+
+
 def test_the_first_release_knows_its_maps_until_the_commit(first: Path, directory: Path) -> None:
     """All that xlvs 0.1 looks at before it starts is as it was, and its programs find their values."""
     pin_first(first, directory)
