@@ -181,6 +181,7 @@ enum way { NO_WAY, TO_SERVER, TO_CLIENT, REFUSED, AGAIN };
 /* A packet of a flow, by one lookup.  Flows come before services: a service that is deleted keeps its flows. */
 static __always_inline enum way find_known(struct walk *w, __u32 to, __u32 from, int local)
 {
+	int opens = w->p.proto == IPPROTO_TCP && tcp_opens(w->p.tcp);
 	int reply = !(to & XLVS_ADDR_VIP);
 	struct ends e;
 
@@ -190,8 +191,9 @@ static __always_inline enum way find_known(struct walk *w, __u32 to, __u32 from,
 		e = ends_reply(&w->p);
 	else
 		return NO_WAY;
-	if (!find_first(&w->found, &e, w->p.proto == IPPROTO_TCP && tcp_opens(w->p.tcp)) || is_idle(w->found.flow, WORD_STATE(w->found.word), w->now) ||
-	    (!reply && unlikely(is_reuse(&w->p, w->found.word))))
+	if (!find_first(&w->found, &e, opens) || is_idle(w->found.flow, WORD_STATE(w->found.word), w->now))
+		return NO_WAY;
+	if (!reply && unlikely(is_reuse(&w->p, w->found.word)))
 		return NO_WAY;
 	w->server = WORD_SERVER(w->found.word);
 	return reply ? TO_CLIENT : TO_SERVER;

@@ -163,7 +163,9 @@ static __always_inline __u32 hop_place(const struct found *found, __u32 stamp, _
 {
 	__u32 hops = READ_ONCE(found->flow->hops);
 
-	if (!is_still(found, AFTER(hops)) || HOPS_TAG(hops) != hop_tag(stamp, found->word) || flow_age(found->flow, now) >> (c->moment_shift & 31) >= XLVS_HOP_MOMENTS)
+	if (!is_still(found, AFTER(hops)) || HOPS_TAG(hops) != hop_tag(stamp, found->word))
+		return 0;
+	if (flow_age(found->flow, now) >> (c->moment_shift & 31) >= XLVS_HOP_MOMENTS)
 		return 0;
 	return hops >> HOPS_SHIFT(reply) & HOP_PLACE;
 }

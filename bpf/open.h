@@ -207,11 +207,11 @@ static __always_inline int take_slot(struct key *k, __u32 bucket, __u32 slot, __
 
 	if (!flow)
 		return 0;
-	if (IS_LIVE(word) ? !flow_leave(flow, flow6, word, busy, place_of(number, slot & (XLVS_WAYS - 1), v6)) : !swap_word(flow, word, busy))
+	k->place = place_of(number, slot & (XLVS_WAYS - 1), v6);
+	if (IS_LIVE(word) ? !flow_leave(flow, flow6, word, busy, k->place) : !swap_word(flow, word, busy))
 		return 0;
 	fill(flow, flow6, k);
 	load_add(k->server, is_active(k->state), 1);
-	k->place = place_of(number, slot & (XLVS_WAYS - 1), v6);
 	k->word = word_of(k, busy);
 	__sync_lock_test_and_set(word_at(flow), k->word);
 	return 1;
