@@ -175,8 +175,13 @@ class Director:
         return large | {other: small["flows4"], "flow_stripes": stripes} | chased
 
     def known(self, repeat: int, *, reply: bool = False, work: bool = False) -> int:
-        """Return ns per packet of the flows that are there, each in turn; of replies; with work after each."""
-        return self._run(self.reply if reply else self.case, ACK, 0, self.flows, repeat, work=work)
+        """Return ns per packet of the flows that are there, each in turn; of replies; with work after each.
+
+        Each flow had a packet shortly before, as flows in use have: since then it remembers its next hop.
+        """
+        case = self.reply if reply else self.case
+        self._run(case, ACK, 0, self.flows, repeat)
+        return self._run(case, ACK, 0, self.flows, repeat, work=work)
 
     def new(self) -> int:
         """Return ns per packet that opens a flow, the mean of a batch; afterwards the flows are taken away again."""
