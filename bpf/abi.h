@@ -13,7 +13,7 @@
 #include <linux/types.h>
 #include <linux/bpf.h>
 
-#define XLVS_ABI		3
+#define XLVS_ABI		4
 
 /* Default sizes; the loader may choose others before the maps exist. */
 #define XLVS_MAX_SERVICES	32768
@@ -79,9 +79,15 @@ struct xlvs_addr {
 struct xlvs_service_key {
 	struct xlvs_addr addr;
 	__be16	port;
-	__u8	proto;		/* IPPROTO_TCP, IPPROTO_UDP */
+	__u8	proto;		/* IPPROTO_TCP, IPPROTO_UDP, IPPROTO_SCTP, XLVS_PROTO_MARK */
 	__u8	pad;
 };
+
+/*
+ * Of a service that is known by a firewall mark: the mark, in network order, is the last word of the address, the port
+ * is 0.  The words before say which family: those of a mapped IPv4 address, or zeros.
+ */
+#define XLVS_PROTO_MARK		255
 
 #define XLVS_SCHED_F_FALLBACK	(1 << 0)	/* flag-1: sh-fallback, mh-fallback */
 #define XLVS_SCHED_F_PORT	(1 << 1)	/* flag-2: sh-port, mh-port */
@@ -102,8 +108,19 @@ struct xlvs_service {
 	__u8	sched;		/* enum xlvs_sched */
 	__u8	sched_flags;	/* XLVS_SCHED_F_* */
 	__u8	present;	/* 0: there is no such service */
-	__u8	pad;
+	__u8	flags;		/* XLVS_SERVICE_* */
+	__u32	persistent;	/* seconds that a client keeps its server after its last connection; 0: it does not */
+	__u32	mask;		/* which clients are one: of IPv4 a mask as it lies in a packet, of IPv6 the length of a prefix */
+	__u8	engine;		/* XLVS_ENGINE_* */
+	__u8	pad[3];
 };
+
+#define XLVS_SERVICE_OPS	(1 << 0)	/* one-packet scheduling: no flows */
+#define XLVS_SERVICE_LIMITED	(1 << 1)	/* some of its servers have thresholds */
+
+/* How a persistent service tells clients apart, beside their addresses. */
+#define XLVS_ENGINE_NONE	0
+#define XLVS_ENGINE_SIP		1	/* by the Call-ID */
 
 /*
  * A service as it is, and as it will be when the word in `epoch` becomes
@@ -150,14 +167,33 @@ struct xlvs_server {
 	__u32	life;		/* XLVS_LIFE_* */
 	__u32	service;	/* number of the service it belongs to */
 	__u8	fwd;		/* enum xlvs_fwd, as configured last; a flow has its own */
-	__u8	proto;
-	__u16	pad;
+	__u8	proto;		/* of its service; 0: there is no such server */
+	__u16	flags;		/* XLVS_SERVER_* */
 };
+
+#define XLVS_SERVER_LIMITED	(1 << 0)	/* has thresholds */
+#define XLVS_SERVER_PERSISTENT	(1 << 1)	/* its service is persistent */
+
+/* What few packets need to know about a server. */
+struct xlvs_options {
+	__u32	upper;		/* connections from which on it takes no more; 0: no limit */
+	__u32	lower;		/* and below which it does again; 0: three quarters of that */
+	__u32	mask;		/* of its service, if that is persistent */
+	__be16	tunnel_port;	/* gue: UDP port that it listens on */
+	__u8	tunnel_flags;	/* XLVS_TUNNEL_* */
+	__u8	pad;
+};
+
+/* gue, gre: the checksum in the outer header; with neither there is none. */
+#define XLVS_TUNNEL_CSUM	(1 << 0)
+#define XLVS_TUNNEL_REMCSUM	(1 << 1)	/* gue: the inner one's offload is passed on */
 
 /* Exact at all times: changed by whoever wins the compare-and-swap of a flow's word. */
 struct xlvs_load {
 	__s32	active;
 	__s32	inactive;
+	__s32	persistent;	/* templates */
+	__u32	overloaded;	/* the upper threshold was reached, and the lower not yet again */
 };
 
 /* Scheduler state: one word, replaced by compare-and-swap. */
@@ -176,152 +212,7 @@ struct xlvs_stats {
 	__u64	out_bytes;
 };
 
-/*
- * A flow.  A connection has one, whichever way a packet of it comes: its place
- * follows from the client's address and port alone, so that with nat the
- * server's packets lead there, too.
- *
- * The first eight bytes, `ends`, are written while nobody reads the slot.  The
- * second eight, the `word`, are replaced by compare-and-swap alone: `life` says
- * whether the slot holds a flow, in which state, and whose.
- */
-struct xlvs_flow {
-	__u32	client;		/* the client's address; of an IPv6 address the last word */
-	__be16	cport;
-	__be16	vport;
-	__u32	virt;		/* the virtual address, likewise */
-	__u32	life;		/* XLVS_FLOW_*; 0 in a slot that never held a flow */
-	__u32	seen;		/* jiffies of the last packet, their lower half */
-	__u32	hops;		/* remembered next hops: tag, 12 bits towards the server, 12 towards the client */
-	__u32	in_bytes;	/* from the IP header on, modulo 2^30; XLVS_FLOW_WIDE: and what `flow_wide` says */
-	__u32	out_bytes;
-};
-
-#define XLVS_FLOW_STATE		63		/* in the lowest bits of life: enum xlvs_state, exclusive-or XLVS_FLOW_FREE */
-#define XLVS_FLOW_FREE		15		/* place of no state: the slot is free ... */
-#define XLVS_FLOW_BUSY		14		/* ... or being filled */
-#define XLVS_FLOW_CLASS		3		/* of the state: which protocol */
-#define XLVS_FLOW_CLASS_SHIFT	4
-#define XLVS_FLOW_FWD		7		/* enum xlvs_fwd: a flow keeps the method it began with */
-#define XLVS_FLOW_FWD_SHIFT	6
-#define XLVS_FLOW_LOCAL		(1 << 9)	/* the client is the director itself */
-#define XLVS_FLOW_TAKEN_SHIFT	10		/* two bits, counted up each time the slot is taken */
-#define XLVS_FLOW_SERVER_SHIFT	12		/* above: the server's number */
-#define XLVS_SERVER_BITS	20
-#define XLVS_FLOW_WIDE		(1u << 31)
-
-/* A flow of IPv6, or one of either family that found no room in its buckets. */
-struct xlvs_flow6 {
-	struct xlvs_flow low;
-	__u32	client[3];	/* the first words of both addresses */
-	__u32	virt[3];
-	__u64	pad;
-};
-
-/* Four slots: two cache lines with IPv4.  Whoever finds no room goes to the bucket beside, whose number differs in the lowest bit. */
-#define XLVS_WAYS		4
-
-struct xlvs_bucket {
-	struct xlvs_flow flow[XLVS_WAYS];
-};
-
-struct xlvs_bucket6 {
-	struct xlvs_flow6 flow[XLVS_WAYS];
-};
-
-/* Consecutive buckets and what inserting into them needs; those of IPv6 come behind those of IPv4. */
-#define XLVS_STRIPE_SHIFT	6
-
-struct xlvs_stripe {
-	__u32	lock;		/* odd while a flow is entered; counted up by each */
-	__u32	spilled;	/* flows of these buckets in `flow_spill` */
-	__u32	used;		/* 0: nothing to sweep or to list here; 2: being swept */
-	__u32	pad;
-};
-
-/* Where a flow is that found no room: by its client's endpoint, and a small number as there may be several. */
-struct xlvs_spill_key {
-	struct xlvs_addr client;
-	__be16	cport;
-	__u8	proto;
-	__u8	way;
-};
-
-#define XLVS_SPILL_WAYS		4
-
-/* What a flow's counters do not hold, by XLVS_PLACE_*. */
-struct xlvs_wide {
-	__u64	in_bytes;
-	__u64	out_bytes;
-};
-
-/* A flow's place: number of its slot, with a mark of its table. */
-#define XLVS_PLACE_V6		(1u << 31)
-#define XLVS_PLACE_SPILL	(1u << 30)
-
-/* How a reply to the director's own address, which stood in for a local client's, finds that client (route, ipip). */
-struct xlvs_alias_key {
-	struct xlvs_addr own;
-	struct xlvs_addr virt;
-	__be16	cport;
-	__be16	vport;
-	__u8	proto;
-	__u8	pad[3];
-};
-
-/* What holds for the flow table as long as it lives. */
-struct xlvs_head {
-	__u64	seed[2];	/* of the hash; random, so that nobody can aim at a bucket */
-	__u64	overflow_until;	/* jiffies; until then packets without a flow get the stateless choice */
-	__u32	buckets[2];	/* of IPv4, of IPv6: even numbers */
-	__u32	stripes[2];
-	__u32	spill;		/* flows that may be in flow_spill; 0: none */
-	__u32	zero;		/* always; see BLUR in buckets.h */
-};
-
-/* A flow of another table, to be taken over. */
-struct xlvs_import {
-	struct xlvs_addr client;
-	struct xlvs_addr virt;
-	__u32	ports;		/* the client's in the low half, as they lie in its packets */
-	__u32	server;
-	__u64	in_bytes;
-	__u64	out_bytes;
-	__u32	seen;		/* jiffies */
-	__u8	proto;		/* 0: no more flows */
-	__u8	v6;
-	__u8	state;
-	__u8	fwd;
-	__u8	local;
-	__u8	failed;		/* there was no room for it */
-	__u8	pad[6];
-};
-
-/* Where the sweep goes on, and the kernel's two clocks at one moment. */
-struct xlvs_sweep {
-	__u32	stripe;
-	__u32	pad;
-	__u64	jiffies;
-	__u64	ns;		/* CLOCK_MONOTONIC */
-	__u64	rounds;		/* over the whole table */
-};
-
-/*
- * A next hop that flows remember, by its place.  Good for a moment (a bit
- * under half a second) after the routing table gave it last: whoever comes
- * later asks again.  While `stamp` is not older than XLVS_HOP_MOMENTS moments
- * nobody gives the place to another hop.
- */
-struct xlvs_hop {
-	__u64	dmac;		/* in the lower six bytes */
-	__u64	smac;
-	__u32	ifindex;
-	__u32	mtu;
-	__u32	stamp;		/* the moment, and the epoch, when it was asked for last; 0: never */
-	__u32	xmit;		/* XDP may redirect to the interface */
-};
-
-#define XLVS_HOP_MOMENTS	16	/* after so many a flow forgets which its hops were */
+#include "abi_flow.h"
 
 #define XLVS_ADDR_VIP		(1 << 0)	/* a virtual address, or one with flows left */
 #define XLVS_ADDR_SERVER	(1 << 1)	/* a real server behind nat */

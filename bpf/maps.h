@@ -21,7 +21,7 @@
 
 /* U. What to balance.  Full: the daemon refuses the service. */
 struct {
-	__uint(schema_user, 2);
+	__uint(schema_user, 3);
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(max_entries, XLVS_MAX_SERVICES);
 	__type(key, struct xlvs_service_key);
@@ -49,16 +49,25 @@ struct {
 
 /* U. Servers by number.  A number is free again only when no flow refers to it. */
 struct {
-	__uint(schema_user, 2);
+	__uint(schema_user, 3);
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(max_entries, XLVS_MAX_SERVERS);
 	__type(key, __u32);
 	__type(value, struct xlvs_server);
 } servers SEC(".maps");
 
+/* U. By server number. */
+struct {
+	__uint(schema_user, 1);
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, XLVS_MAX_SERVERS);
+	__type(key, __u32);
+	__type(value, struct xlvs_options);
+} server_options SEC(".maps");
+
 /* K. Flows per server, by server number. */
 struct {
-	__uint(schema_table, 2);
+	__uint(schema_table, 3);
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(max_entries, XLVS_MAX_SERVERS);
 	__type(key, __u32);

@@ -62,7 +62,7 @@ class FakeDaemon:
         kind, number = self._find(row)
         kernel = self._engine.kernel
         if view == "load":
-            kernel.load_rows[number] = numbers
+            kernel.load_rows[number, : len(numbers)] = numbers
         elif view == "stats":
             kernel.raw[kind][number] = numbers
         else:

@@ -14,7 +14,7 @@ from msgspec import UNSET, Meta, Struct, UnsetType, field
 from xlvs.model.server import MAX_WEIGHT
 
 SchedulerName = Literal["rr", "wrr", "lc", "wlc", "lblc", "lblcr", "dh", "sh", "sed", "nq", "fo", "ovf", "mh", "twos"]
-ForwardName = Literal["nat", "route", "ipip"]
+ForwardName = Literal["nat", "route", "ipip", "gue", "gre"]
 ProtocolName = Literal["tcp", "udp", "sctp"]
 HookName = Literal["xdp", "tc", "none", "auto"]
 

@@ -44,7 +44,7 @@ class Kernel:
         room = {name: maps[name].max_entries for name in maps}
         self.limits = Limits(
             min(room["services"], room["service_stats"], room["sched_state"] // 2),
-            min(room["servers"], room["loads"], room["server_stats"]),
+            min(room[name] for name in ("servers", "server_options", "loads", "server_stats")),
             room["slots"],
         )
 
@@ -98,10 +98,10 @@ class Kernel:
         """Read back what is in the maps, once they are settled."""
         maps = self._maps
         rows = maps["servers"].read(0, self.limits.servers)
+        options = maps["server_options"].read(0, self.limits.servers)
         keys, values = maps["services"].items()
-        return read_layout(
-            self.limits, rows, keys, values, maps["slots"].read(), maps["addrs"].items(), maps["nat_servers"].items()
-        )
+        addresses, nat_servers = maps["addrs"].items(), maps["nat_servers"].items()
+        return read_layout(self.limits, rows, options, keys, values, maps["slots"].read(), addresses, nat_servers)
 
     def sched_state(self, index: int) -> tuple[int, int]:
         """Return a scheduler's word: position, current weight."""
@@ -109,14 +109,14 @@ class Kernel:
         return int(record["pos"]), int(record["cw"])
 
     def loads(self, count: int) -> Array:
-        """Return active and inactive flows of the first *count* server numbers, one row each."""
+        """Return active and inactive flows and templates of the first *count* server numbers, one row each."""
         records = self._maps["loads"].read(0, count)
-        return np.stack([records["active"], records["inactive"]], axis=1)
+        return np.stack([records["active"], records["inactive"], records["persistent"]], axis=1)
 
-    def load(self, number: int) -> tuple[int, int]:
-        """Return active and inactive flows of one server."""
+    def load(self, number: int) -> tuple[int, int, int]:
+        """Return active and inactive flows and templates of one server."""
         record = self._maps["loads"].get(number)
-        return max(int(record["active"]), 0), max(int(record["inactive"]), 0)
+        return max(int(record["active"]), 0), max(int(record["inactive"]), 0), max(int(record["persistent"]), 0)
 
     def stats(self, kind: str, count: int) -> Array:
         """Return the counters of the first *count* services or servers (*kind*), one row of five each."""

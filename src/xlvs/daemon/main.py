@@ -64,7 +64,7 @@ def _sizes(options: argparse.Namespace) -> dict[str, int]:
     if n := options.services:
         sizes |= {"services": n, "service_stats": n, "sched_state": 2 * n, "tables": 2 * n}
     if n := options.servers:
-        sizes |= {"servers": n, "loads": n, "server_stats": n, "nat_servers": n}
+        sizes |= {"servers": n, "server_options": n, "loads": n, "server_stats": n, "nat_servers": n}
     if options.services or options.servers:
         services, servers = options.services or abi.MAX_SERVICES, options.servers or abi.MAX_SERVERS
         sizes |= {"addrs": services + servers, "slots": 2 * (services + -(-servers // abi.SLOTS_PER_BLOCK))}

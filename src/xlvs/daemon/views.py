@@ -41,7 +41,7 @@ class Kernel(Protocol):
     def stats(self, kind: str, count: int) -> Array: ...
     def stat(self, kind: str, number: int) -> Array: ...
     def loads(self, count: int) -> Array: ...
-    def load(self, number: int) -> tuple[int, int]: ...
+    def load(self, number: int) -> tuple[int, int, int]: ...
     def reasons(self) -> dict[str, int]: ...
     def counters(self) -> dict[str, int]: ...
 
@@ -88,6 +88,8 @@ class ServerView(msgspec.Struct, frozen=True, gc=False):
     upper: int
     lower: int
     owner: str
+    tunnel_port: int
+    tunnel_checksum: str
     active: int | UnsetType = UNSET
     inactive: int | UnsetType = UNSET
     persistent: int | UnsetType = UNSET
@@ -113,6 +115,11 @@ class ServiceView(msgspec.Struct, frozen=True):
     name: str
     device: str
     owner: str
+    persistent: int
+    netmask: str
+    engine: str
+    ops: bool
+    table: int
     stats: Measures | UnsetType = UNSET
     rates: Measures | UnsetType = UNSET
 
@@ -163,20 +170,23 @@ def _numbered(service: Service, place: Placed) -> Iterable[tuple[Server, int]]:
 
 
 def _plain(s: Server) -> ServerView:
-    return ServerView(str(s.address), s.port, s.forward, s.weight, s.upper, s.lower, s.owner)
-
-
-def _loaded(s: Server, active: int, inactive: int) -> ServerView:
     return ServerView(
-        str(s.address), s.port, s.forward, s.weight, s.upper, s.lower, s.owner, active, inactive, 0
+        str(s.address), s.port, s.forward, s.weight, s.upper, s.lower, s.owner, s.tunnel_port, s.tunnel_checksum
+    )  # fmt: skip
+
+
+def _loaded(s: Server, active: int, inactive: int, persistent: int) -> ServerView:
+    return ServerView(
+        str(s.address), s.port, s.forward, s.weight, s.upper, s.lower, s.owner, s.tunnel_port, s.tunnel_checksum,
+        active, inactive, persistent,
     )  # fmt: skip
 
 
 def _measured(s: Server, load: Iterable[int], counts: list[int], rates: list[int]) -> ServerView:
-    active, inactive = load
+    active, inactive, persistent = load
     return ServerView(
-        str(s.address), s.port, s.forward, s.weight, s.upper, s.lower, s.owner,
-        active, inactive, 0, Measures(*counts), Measures(*rates),
+        str(s.address), s.port, s.forward, s.weight, s.upper, s.lower, s.owner, s.tunnel_port, s.tunnel_checksum,
+        active, inactive, persistent, Measures(*counts), Measures(*rates),
     )  # fmt: skip
 
 
@@ -189,5 +199,6 @@ def _service(
     key = s.key
     listen = ListenView(key.protocol, str(key.address), key.port)
     return ServiceView(
-        listen, s.scheduler, sorted(s.flags), servers, s.name, s.device, s.owner, stats, rates
+        listen, s.scheduler, sorted(s.flags), servers, s.name, s.device, s.owner,
+        s.persistent, s.netmask, s.engine, s.ops, s.table, stats, rates,
     )  # fmt: skip

@@ -48,7 +48,7 @@ class _Timed(_Row):
         return row
 
 
-ABI = 3
+ABI = 4
 MAX_SERVICES = 32768
 MAX_SERVERS = 262144
 MAX_BLOCKS = 65536
@@ -67,16 +67,34 @@ MAX_FRAGMENTS = 8192
 SLOTS_PER_BLOCK = 16
 SERVICE_BLOCKS = 64
 STATE_CODES = 64
+PROTO_MARK = 255
 SCHED_F_FALLBACK = 1
 SCHED_F_PORT = 2
 SCHED_F_3 = 4
+SERVICE_OPS = 1
+SERVICE_LIMITED = 2
+ENGINE_NONE = 0
+ENGINE_SIP = 1
 NUMBER_BITS = 27
 DRAINED = 134217728
 CHOICE_FWD_SHIFT = 28
 NO_SERVER = 4294967295
 LIFE_LIVE = 1
 LIFE_TURN_SHIFT = 1
+SERVER_LIMITED = 1
+SERVER_PERSISTENT = 2
+TUNNEL_CSUM = 1
+TUNNEL_REMCSUM = 2
 POS_HEAD = 4294967295
+ADDR_VIP = 1
+ADDR_SERVER = 2
+ADDR_DIRECTOR = 4
+IF_XMIT = 1
+IF_HEAL = 2
+HANDOVER_ALL = 1
+HANDOVER_KNOWN = 2
+QUOTE_V4 = 548
+QUOTE_V6 = 1232
 FLOW_STATE = 63
 FLOW_FREE = 15
 FLOW_BUSY = 14
@@ -95,15 +113,6 @@ SPILL_WAYS = 4
 PLACE_V6 = 2147483648
 PLACE_SPILL = 1073741824
 HOP_MOMENTS = 16
-ADDR_VIP = 1
-ADDR_SERVER = 2
-ADDR_DIRECTOR = 4
-IF_XMIT = 1
-IF_HEAL = 2
-HANDOVER_ALL = 1
-HANDOVER_KNOWN = 2
-QUOTE_V4 = 548
-QUOTE_V6 = 1232
 
 
 class DropReason(_Told):
@@ -192,18 +201,48 @@ SERVICE_KEY: np.dtype[Any] = np.dtype(
 )
 SERVICE: np.dtype[Any] = np.dtype(
     {
-        "names": ["index", "block", "n", "table_size", "max_weight", "gcd", "sched", "sched_flags", "present", "pad"],
-        "formats": ["<u4", "<u4", "<u4", "<u4", "<u4", "<u4", "|u1", "|u1", "|u1", "|u1"],
-        "offsets": [0, 4, 8, 12, 16, 20, 24, 25, 26, 27],
-        "itemsize": 28,
+        "names": [
+            "index",
+            "block",
+            "n",
+            "table_size",
+            "max_weight",
+            "gcd",
+            "sched",
+            "sched_flags",
+            "present",
+            "flags",
+            "persistent",
+            "mask",
+            "engine",
+            "pad",
+        ],
+        "formats": [
+            "<u4",
+            "<u4",
+            "<u4",
+            "<u4",
+            "<u4",
+            "<u4",
+            "|u1",
+            "|u1",
+            "|u1",
+            "|u1",
+            "<u4",
+            "<u4",
+            "|u1",
+            ("|u1", (3,)),
+        ],
+        "offsets": [0, 4, 8, 12, 16, 20, 24, 25, 26, 27, 28, 32, 36, 37],
+        "itemsize": 40,
     }
 )
 VERSIONS: np.dtype[Any] = np.dtype(
     {
         "names": ["turn", "pad", "now", "next"],
         "formats": ["<u4", "<u4", SERVICE, SERVICE],
-        "offsets": [0, 4, 8, 36],
-        "itemsize": 64,
+        "offsets": [0, 4, 8, 48],
+        "itemsize": 88,
     }
 )
 SLOT: np.dtype[Any] = np.dtype(
@@ -212,14 +251,27 @@ SLOT: np.dtype[Any] = np.dtype(
 BLOCK: np.dtype[Any] = np.dtype({"names": ["slot"], "formats": [(SLOT, (16,))], "offsets": [0], "itemsize": 128})
 SERVER: np.dtype[Any] = np.dtype(
     {
-        "names": ["addr", "src", "virt", "vport", "port", "life", "service", "fwd", "proto", "pad"],
+        "names": ["addr", "src", "virt", "vport", "port", "life", "service", "fwd", "proto", "flags"],
         "formats": [ADDR, ADDR, ADDR, ">u2", ">u2", "<u4", "<u4", "|u1", "|u1", "<u2"],
         "offsets": [0, 16, 32, 48, 50, 52, 56, 60, 61, 62],
         "itemsize": 64,
     }
 )
+OPTIONS: np.dtype[Any] = np.dtype(
+    {
+        "names": ["upper", "lower", "mask", "tunnel_port", "tunnel_flags", "pad"],
+        "formats": ["<u4", "<u4", "<u4", ">u2", "|u1", "|u1"],
+        "offsets": [0, 4, 8, 12, 14, 15],
+        "itemsize": 16,
+    }
+)
 LOAD: np.dtype[Any] = np.dtype(
-    {"names": ["active", "inactive"], "formats": ["<i4", "<i4"], "offsets": [0, 4], "itemsize": 8}
+    {
+        "names": ["active", "inactive", "persistent", "overloaded"],
+        "formats": ["<i4", "<i4", "<i4", "<u4"],
+        "offsets": [0, 4, 8, 12],
+        "itemsize": 16,
+    }
 )
 SCHED_STATE: np.dtype[Any] = np.dtype(
     {"names": ["pos", "cw"], "formats": ["<u4", "<i4"], "offsets": [0, 4], "itemsize": 8}

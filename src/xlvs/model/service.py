@@ -7,20 +7,34 @@ import re
 import msgspec
 
 from xlvs.errors import InvalidError
-from xlvs.model.address import Address, endpoint
+from xlvs.model.address import MAPPED, Address, endpoint
 from xlvs.model.server import CLI, Server
 
-PROTOCOLS = ("tcp", "udp")
+PROTOCOLS = ("tcp", "udp", "sctp")
+
+MARK = "fwm"
+"""In place of the protocol of a service that is known by a firewall mark."""
+
+ENGINES = ("", "sip")
+"""Persistence engines; without one the client's address tells clients apart."""
+
+MAX_PERSISTENT = 86400 * 31
+"""Seconds: 31 days (ipvsadm.c)."""
 
 SCHED_FLAGS = ("flag-1", "flag-2", "flag-3")
 """The kernel's scheduler flags; ``sh-fallback``/``mh-fallback`` are flag-1, ``sh-port``/``mh-port`` flag-2."""
 
 _NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,251}[A-Za-z0-9])?")
+_MARK_ID = re.compile(rf"{MARK}(6?):(\d{{1,10}})", re.ASCII)
 _ID = re.compile(r"(\w+):(?:\[([^]]+)\]|([^:]+)):(\d{1,5})", re.ASCII)
 
 
 class ServiceKey(msgspec.Struct, frozen=True, gc=False):
-    """Protocol, virtual address and port: what a packet is matched by.  Raises `InvalidError`."""
+    """Protocol, virtual address and port, or a firewall mark: what a packet is matched by.  Raises `InvalidError`.
+
+    Port 0 is every port that no other service has.  A mark is written as IPVS writes it where it needs an address
+    (``ip_vs_conn_fill_param_persist``): its four bytes are the last ones of *address*, the port is 0.
+    """
 
     protocol: str
     address: Address
@@ -28,21 +42,50 @@ class ServiceKey(msgspec.Struct, frozen=True, gc=False):
 
     def __post_init__(self) -> None:
         if self.protocol not in PROTOCOLS:
-            raise InvalidError(f"unknown protocol {self.protocol!r} (one of {', '.join(PROTOCOLS)})")
-        if not 1 <= self.port <= 65535:
-            raise InvalidError(f"virtual service port {self.port} is outside 1..65535")
+            self._check_mark()
+        elif not 0 <= self.port <= 65535:
+            raise InvalidError(f"virtual service port {self.port} is outside 0..65535")
+
+    def _check_mark(self) -> None:
+        if self.protocol != MARK:
+            raise InvalidError(f"unknown protocol {self.protocol!r} (one of {', '.join((*PROTOCOLS, MARK))})")
+        if self.port or not self.mark or self.address[:12] not in (MAPPED, bytes(12)):
+            raise InvalidError(f"{self.address} port {self.port} is no firewall mark")
+
+    @classmethod
+    def of_mark(cls, mark: int, version: int = 4) -> ServiceKey:
+        """Return the key of the firewall *mark* for packets of IPv4 or IPv6; raises `InvalidError`."""
+        if not 1 <= mark <= 0xFFFFFFFF:
+            raise InvalidError(f"firewall mark {mark} is outside 1..4294967295")
+        return cls(MARK, Address((MAPPED if version == 4 else bytes(12)) + mark.to_bytes(4)), 0)
+
+    @property
+    def mark(self) -> int:
+        """The firewall mark; 0: it is not one."""
+        return int.from_bytes(self.address[12:]) if self.protocol == MARK else 0
+
+    @property
+    def version(self) -> int:
+        """4 or 6: of which family the packets are."""
+        return self.address.version
 
     def __str__(self) -> str:
+        if self.protocol == MARK:
+            return f"firewall mark {self.mark}{' (IPv6)' if self.version == 6 else ''}"
         return f"{endpoint(self.address, self.port)}/{self.protocol}"
 
     @property
     def id(self) -> str:
-        """The same in one word that fits into a URL: ``tcp:192.0.2.1:80``, ``udp:[2001:db8::1]:53``."""
+        """The same in one word that fits into a URL: ``tcp:192.0.2.1:80``, ``udp:[2001:db8::1]:53``, ``fwm6:5``."""
+        if self.protocol == MARK:
+            return f"{MARK}{'6' if self.version == 6 else ''}:{self.mark}"
         return f"{self.protocol}:{endpoint(self.address, self.port)}"
 
     @classmethod
     def parse(cls, text: str) -> ServiceKey:
         """Return the key whose `id` is *text*; raises `InvalidError`."""
+        if marked := _MARK_ID.fullmatch(text):
+            return cls.of_mark(int(marked[2]), 6 if marked[1] else 4)
         match = _ID.fullmatch(text)
         if match is None:
             raise InvalidError(f"{text!r} names no virtual service; write one as tcp:192.0.2.1:80")
@@ -57,7 +100,12 @@ class Service(msgspec.Struct, frozen=True, omit_defaults=True):
     kernel of IPVS walks them newest first, and so do the schedulers.
     *flags* are names out of `SCHED_FLAGS`.  *name* is the operator's, unique
     unless empty.  *device* is the interface that xlvs puts the virtual address
-    on itself, empty: none.  *owner* as in `Server`.
+    on itself, empty: none.  *owner* as in `Server`.  *persistent* is for how many
+    seconds after its last connection a client keeps its server, 0: not at all;
+    *netmask* says whose clients are one, of IPv4 ``255.255.255.0``, of IPv6 the
+    length of a prefix, empty: each by itself; *engine* is one of `ENGINES`.  *ops*
+    is one-packet scheduling.  *table* is the size of the table of mh, 0: as in the
+    kernel.  Raises `InvalidError`.
     """
 
     key: ServiceKey = msgspec.field(name="listen")
@@ -67,10 +115,49 @@ class Service(msgspec.Struct, frozen=True, omit_defaults=True):
     name: str = ""
     device: str = ""
     owner: str = CLI
+    persistent: int = 0
+    netmask: str = ""
+    engine: str = ""
+    ops: bool = False
+    table: int = 0
 
     def __post_init__(self) -> None:
         if self.name and not _NAME.fullmatch(self.name):
             raise InvalidError(f"service name {self.name!r} may have letters, digits, '.', '-' and '_' only")
+        if self.persistent or self.netmask or self.engine:
+            self._check_persistence()
+        if self.ops and self.key.protocol not in ("udp", MARK):
+            raise InvalidError(f"one-packet scheduling is for udp and firewall marks only, not for {self.title}")
+        if not self.key.port and not self.persistent and self.key.protocol != MARK:
+            raise InvalidError(f"virtual service {self.title} takes every port, so it must be persistent")
+
+    def _check_persistence(self) -> None:
+        if not 0 <= self.persistent <= MAX_PERSISTENT:
+            raise InvalidError(f"persistence timeout {self.persistent} is outside 0..{MAX_PERSISTENT} seconds")
+        if self.engine not in ENGINES:
+            raise InvalidError(
+                f"unknown persistence engine {self.engine!r} (one of {', '.join(filter(None, ENGINES))})"
+            )
+        if self.netmask:
+            self._read_mask()
+
+    @property
+    def mask(self) -> int:
+        """The netmask as a number: of IPv4 its four bytes as they lie in a packet, of IPv6 the length of the prefix."""
+        return self._read_mask()
+
+    def _read_mask(self) -> int:
+        if self.key.version == 4:
+            if not self.netmask:
+                return 0xFFFFFFFF
+            found = Address.parse(self.netmask)
+            if found.version == 4:
+                return int.from_bytes(found.packed, "little")
+        elif not self.netmask:
+            return 128
+        elif self.netmask.isdecimal() and 1 <= int(self.netmask) <= 128:
+            return int(self.netmask)
+        raise InvalidError(f"netmask {self.netmask!r} of {self.title} is none of IPv{self.key.version}")
 
     @property
     def title(self) -> str:

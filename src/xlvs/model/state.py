@@ -19,7 +19,7 @@ from xlvs.errors import (
     ServiceExistsError,
 )
 from xlvs.model.address import Address, endpoint
-from xlvs.model.server import Server
+from xlvs.model.server import TUNNELS, Server
 from xlvs.model.service import Service, ServiceKey
 
 DEFAULT_TIMEOUTS = {"tcp": 900, "tcpfin": 120, "udp": 300}
@@ -107,7 +107,7 @@ class State(msgspec.Struct, frozen=True):
 
 def check_family(key: ServiceKey, server: Server) -> None:
     """Refuse a server that cannot carry the packets of service *key*; raises `InvalidError`."""
-    if server.forward != "ipip" and server.address.version != key.address.version:
+    if server.forward not in TUNNELS and server.address.version != key.version:
         raise InvalidError("Different address family is allowed only for tunneling servers")
 
 

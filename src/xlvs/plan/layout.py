@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import msgspec
 import numpy as np
@@ -77,6 +77,9 @@ class Change:
     nat_puts: dict[bytes, int]
     nat_drops: list[bytes]
     last_weights: dict[ServerId, int]
+    option_numbers: Array = field(default_factory=lambda: r.numbers([]))
+    options: Array = field(default_factory=lambda: np.zeros(0, abi.OPTIONS))
+    """What changes of what few packets need to know about servers, by number."""
 
 
 class Layout:
@@ -87,6 +90,7 @@ class Layout:
         self.services: dict[ServiceKey, Placed] = {}
         self.rows: Array = np.zeros(limits.servers, abi.SERVER)
         """Server rows by number; of protocol 0 where there is none."""
+        self.options: Array = np.zeros(limits.servers, abi.OPTIONS)
         self.retired: dict[ServerId, int] = {}
         """Servers that no service has any more, kept for their flows."""
         self.addresses: dict[bytes, int] = {}
@@ -107,12 +111,14 @@ class Layout:
         cls,
         limits: Limits,
         rows: Array,
+        options: Array,
         services: Mapping[ServiceKey, Placed],
         addresses: Mapping[bytes, int],
         nat_servers: Mapping[bytes, int],
     ) -> Layout:
-        """Build the layout of maps with this content; *rows* from number 0 on."""
+        """Build the layout of maps with this content; *rows* and *options* from number 0 on."""
         layout = cls(limits)
+        layout.options = options
         used = np.flatnonzero(rows["proto"])
         placed = {n for one in services.values() for n in one.numbers}
         gone = [n for n in used.tolist() if n not in placed]
@@ -162,6 +168,7 @@ class Layout:
     def accept(self, change: Change) -> None:
         """Take over what a plan has changed."""
         self._replace_rows(change.numbers, change.rows)
+        self.options[change.option_numbers] = change.options
         for key, placed in change.placed.items():
             self._replace(key, placed)
         for server, number in change.retired.items():

@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain, islice
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -113,7 +114,7 @@ def plan(layout: Layout, wants: Wants, sources: Sources, epoch: int, fill: sched
     last = _last_weights(layout, edits)
     for edit in edits:
         edit.table = _table(layout, edit, last, fill)
-    change = Change(_placed(edits), numbers, rows, _retired(edits), {}, {}, [], last)
+    change = Change(_placed(edits), numbers, rows, _retired(edits), {}, {}, [], last, *_options(layout, edits))
     pending = _pending_lives(rows, old, epoch)
     change.addresses = upkeep.flags_of(layout, _needs(edits, rows))
     change.nat_puts, change.nat_drops = upkeep.nat_changes(layout, numbers, rows, old)
@@ -121,6 +122,7 @@ def plan(layout: Layout, wants: Wants, sources: Sources, epoch: int, fill: sched
     prepare = [
         *puts.put_addresses(change.addresses),
         *puts.put_servers(numbers, pending),
+        *puts.put_options(change, layout.rows["proto"] == 0),
         *_put_slots(edits),
         *_put_tables(edits),
         *_put_services(edits, values),
@@ -129,6 +131,7 @@ def plan(layout: Layout, wants: Wants, sources: Sources, epoch: int, fill: sched
         *puts.put_nat(change.nat_puts),
         *_settled(edits, values),
         *puts.put_servers(numbers[pending["life"] != rows["life"]], rows[pending["life"] != rows["life"]]),
+        *puts.put_options(change, layout.rows["proto"] != 0),
         *puts.drop_nat(change.nat_drops),
         *puts.drop_tables([edit.have.index for edit in edits if edit.have and edit.have.table_size]),
     ]
@@ -147,12 +150,18 @@ def _is_there(layout: Layout, key: ServiceKey, want: Service | None) -> bool:
     if have is None or want is None:
         return have is None and want is None
     one, other = have.service, want
-    if (one.scheduler, one.flags, len(one.servers)) != (other.scheduler, other.flags, len(other.servers)):
+    if len(one.servers) != len(other.servers) or _manner(one) != _manner(other):
         return False
     return one.servers is other.servers or all(
         (a.address, a.port, a.forward, a.weight) == (b.address, b.port, b.forward, b.weight)
+        and (a.upper, a.lower, a.tunnel_port, a.tunnel_checksum) == (b.upper, b.lower, b.tunnel_port, b.tunnel_checksum)
         for a, b in zip(one.servers, other.servers, strict=True)
     )
+
+
+def _manner(s: Service) -> tuple[Any, ...]:
+    """Return what of a service, its servers aside, packets can tell."""
+    return s.scheduler, s.flags, s.persistent, s.persistent and s.mask, s.persistent and s.engine, s.ops, s.table
 
 
 def _allocate(layout: Layout, edits: Sequence[_Edit]) -> None:
@@ -216,6 +225,9 @@ def _server_rows(layout: Layout, edits: Sequence[_Edit], sources: Sources) -> tu
         rows["virt"], rows["vport"], rows["proto"] = keys["addr"], keys["port"], keys["proto"]
         rows["service"] = np.repeat([edit.id for edit in edits], counts)
         rows["life"] = r.LIVE
+        persistent = [bool(edit.want and edit.want.persistent) for edit in edits]
+        rows["flags"] = np.repeat(np.where(persistent, abi.SERVER_PERSISTENT, 0), counts)
+        rows["flags"][[i for i, s in enumerate(servers) if s.upper]] |= np.uint16(abi.SERVER_LIMITED)
     numbers = list(chain.from_iterable(edit.numbers for edit in edits))
     # The servers of a service that goes stay live: flows are looked up before services.
     dropped = [
@@ -227,6 +239,20 @@ def _server_rows(layout: Layout, edits: Sequence[_Edit], sources: Sources) -> tu
     last = layout.rows[dropped]
     last["life"] = 0
     return r.numbers([*numbers, *dropped]), np.concatenate([rows, last], dtype=abi.SERVER)
+
+
+def _options(layout: Layout, edits: Sequence[_Edit]) -> tuple[Array, Array]:
+    """Return the numbers of servers whose options change, and those."""
+    servers = [(server, edit.want) for edit in edits if edit.want for server in edit.servers]
+    rows = np.zeros(len(servers), abi.OPTIONS)
+    for i, (server, service) in enumerate(servers):
+        if server.upper or server.lower or service.persistent or server.forward in ("gue", "gre"):
+            mask = service.mask if service.persistent else 0
+            checksum = r.CHECKSUM_FLAGS[server.tunnel_checksum]
+            rows[i] = (server.upper, server.lower, mask, server.tunnel_port, checksum, 0)
+    numbers = r.numbers(list(chain.from_iterable(edit.numbers for edit in edits)))
+    differs = (r.as_words(rows) != r.as_words(layout.options[numbers])).any(axis=1)
+    return numbers[differs], rows[differs]
 
 
 def _sources(servers: Sequence[Server], sources: Sources) -> Array:
@@ -290,11 +316,20 @@ def _placed(edits: Sequence[_Edit]) -> dict[ServiceKey, Placed | None]:
     values["gcd"] = [found.gcd for found in parameters]
     values["sched"] = [_SCHEDULERS[want.scheduler] for _, want, _ in wanted]
     values["sched_flags"] = [r.flag_bits(want.flags) for _, want, _ in wanted]
+    values["flags"] = [_service_flags(want) for _, want, _ in wanted]
+    values["persistent"] = [want.persistent for _, want, _ in wanted]
+    values["mask"] = [want.mask if want.persistent else 0 for _, want, _ in wanted]
+    values["engine"] = [r.ENGINE_NUMBERS[want.engine] if want.persistent else 0 for _, want, _ in wanted]
     values["present"] = 1
     found: dict[ServiceKey, Placed | None] = {edit.key: None for edit in edits}
     for (edit, want, _), value in zip(wanted, r.as_bytes(values), strict=True):
         found[edit.key] = Placed(want, edit.id, edit.half, edit.block, edit.numbers, value)
     return found
+
+
+def _service_flags(service: Service) -> int:
+    limited = abi.SERVICE_LIMITED if any(server.upper for server in service.servers) else 0
+    return limited | (abi.SERVICE_OPS if service.ops else 0)
 
 
 def _versions(edits: Sequence[_Edit], change: Change, epoch: int) -> Array:

@@ -12,12 +12,19 @@ import numpy as np
 from xlvs.dataplane import _abi as abi
 from xlvs.plan import records as r
 from xlvs.plan import writes as w
+from xlvs.plan.layout import Change
 from xlvs.plan.records import Array
 
 
 def put_servers(numbers: Array, rows: Array) -> list[w.Write]:
     """Return the write of these server rows, if there are any."""
     return [w.Put("servers", numbers, rows)] if len(numbers) else []
+
+
+def put_options(change: Change, where: Array) -> list[w.Write]:
+    """Return the write of the options that *change* gives to servers *where* their number is true."""
+    mine = where[change.option_numbers]
+    return [w.Put("server_options", change.option_numbers[mine], change.options[mine])] if mine.any() else []
 
 
 def put_slots(blocks: Sequence[int], counts: Sequence[int], choices: Array, weights: Sequence[int]) -> list[w.Write]:

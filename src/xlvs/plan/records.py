@@ -9,13 +9,13 @@ import numpy as np
 import numpy.typing as npt
 
 from xlvs.dataplane import _abi as abi
-from xlvs.model import Address, ServiceKey
+from xlvs.model import MARK, Address, ServiceKey
 
 Array = npt.NDArray[Any]
 
 VIP, SERVER, DIRECTOR = abi.ADDR_VIP, abi.ADDR_SERVER, abi.ADDR_DIRECTOR
 
-PROTOCOL_NUMBERS = {"tcp": 6, "udp": 17}
+PROTOCOL_NUMBERS = {"tcp": 6, "udp": 17, "sctp": 132, MARK: abi.PROTO_MARK}
 PROTOCOL_NAMES = {number: name for name, number in PROTOCOL_NUMBERS.items()}
 
 FORWARD_NUMBERS = {fwd.label: int(fwd) for fwd in abi.Fwd}
@@ -30,6 +30,12 @@ FEW = 64
 
 EPOCHS = (1 << 31) - 1
 """Epochs are 1..EPOCHS: 31 bits, as many as a server's row has room for."""
+
+ENGINE_NUMBERS = {"": abi.ENGINE_NONE, "sip": abi.ENGINE_SIP}
+ENGINE_NAMES = {number: name for name, number in ENGINE_NUMBERS.items()}
+
+CHECKSUM_FLAGS = {"none": 0, "full": abi.TUNNEL_CSUM, "remote": abi.TUNNEL_REMCSUM}
+CHECKSUM_NAMES = {flag: name for name, flag in CHECKSUM_FLAGS.items()}
 
 _FLAG_BITS = {"flag-1": abi.SCHED_F_FALLBACK, "flag-2": abi.SCHED_F_PORT, "flag-3": abi.SCHED_F_3}
 

@@ -50,7 +50,7 @@ def applied(file: Path, xlvs: Xlvs, director: FakeDirector) -> Path:
     engine.kernel.raw["server"][1] = (30, 150, 100, 2000, 20000)
     engine.set_rates("server", 0, [3, 15, 12, 200, 2000])
     engine.set_rates("server", 1, [1, 5, 4, 100, 600])
-    engine.kernel.load_rows[0] = (7, 2)
+    engine.kernel.load_rows[0] = (7, 2, 0)
     return file
 
 

@@ -36,16 +36,16 @@ class FakeKernel(FakeMaps):
         self.check()
 
     def loads(self, count: int) -> np.ndarray:
-        """Return active and inactive flows of the first *count* servers."""
-        return np.array([[self.flows.get(n, 0), 0] for n in range(count)], np.int64).reshape(count, 2)
+        """Return active and inactive flows and templates of the first *count* servers."""
+        return np.array([[self.flows.get(n, 0), 0, 0] for n in range(count)], np.int64).reshape(count, 3)
 
     def stats(self, kind: str, count: int) -> np.ndarray:
         """Return the counters of the first *count* numbers."""
         return np.array([self.raw[kind][n] for n in range(count)], np.int64).reshape(count, 5)
 
-    def load(self, number: int) -> tuple[int, int]:
-        """Return active and inactive flows of one server."""
-        return self.flows.get(number, 0), 0
+    def load(self, number: int) -> tuple[int, int, int]:
+        """Return active and inactive flows and templates of one server."""
+        return self.flows.get(number, 0), 0, 0
 
     def some_stats(self, kind: str, numbers: np.ndarray) -> np.ndarray:
         """Return the counters of these numbers."""

@@ -30,6 +30,7 @@ class FakeMaps:
         self.limits = Limits(services, servers, blocks)
         self.arrays = {
             "servers": np.zeros(servers, abi.SERVER),
+            "server_options": np.zeros(servers, abi.OPTIONS),
             "slots": np.zeros(blocks, abi.BLOCK),
             "sched_state": np.zeros(2 * services, abi.SCHED_STATE),
         }
@@ -84,10 +85,9 @@ class FakeMaps:
     def layout(self) -> Layout:
         """Read everything back, as a daemon does that adopts the maps."""
         keys, values = self.items("services")
-        rows = self.arrays["servers"].copy()
-        return read_layout(
-            self.limits, rows, keys, values, self.arrays["slots"], self.items("addrs"), self.items("nat_servers")
-        )
+        rows, options = self.arrays["servers"].copy(), self.arrays["server_options"].copy()
+        addresses, nat_servers = self.items("addrs"), self.items("nat_servers")
+        return read_layout(self.limits, rows, options, keys, values, self.arrays["slots"], addresses, nat_servers)
 
     def sched_state(self, index: int) -> tuple[int, int]:
         """Return a scheduler's word."""

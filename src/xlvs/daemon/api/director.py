@@ -56,7 +56,7 @@ async def get_status(state: Context) -> Response[dict[str, Any]]:
     status = {
         **director.facts(),
         "generation": generation,
-        "flows": int(loads.sum()),
+        "flows": int(loads[:, :2].sum()),
         "spilled_flows": kernel.flows.spilled,
         "max_flows": kernel.flows.room[4],
         "max_flows6": kernel.flows.room[6],

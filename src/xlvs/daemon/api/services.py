@@ -91,7 +91,7 @@ async def patch_service(id: Id, data: JSONBody[ServicePatch], write: Asked) -> R
     key = find(write.have, id)
     service = data.apply(write.have.service(key))
     admit_name(write.have, service)
-    fields = {name: getattr(service, name) for name in ("scheduler", "flags", "name", "device")}
+    fields = {name: getattr(service, name) for name in data.__struct_fields__}
     return _answer(write.commit(write.have.edit_service(key, **fields), [key]))
 
 

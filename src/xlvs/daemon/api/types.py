@@ -5,16 +5,18 @@ A body is understood whole or refused: an unknown field is an error.
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
 from xlvs.errors import InvalidError
 from xlvs.model import Address, Server, Service, ServiceKey
+from xlvs.model.server import MAX_WEIGHT
+from xlvs.model.service import MAX_PERSISTENT
 
 Protocol = Literal["tcp", "udp"]
-Forward = Literal["nat", "route", "ipip"]
+Forward = Literal["nat", "route", "ipip", "gue", "gre"]
 Flag = Literal["flag-1", "flag-2", "flag-3"]
 Hook = Literal["xdp", "tc", "none", "auto"]
 # linux/if.h: IFNAMSIZ is 16 with the final zero; net/core/dev.c, dev_valid_name: no slash, no colon, no white space.
@@ -22,7 +24,10 @@ Device = Annotated[str, Meta(pattern=r"^[^/:\s]{1,15}$")]
 NoDevice = Annotated[str, Meta(pattern=r"^[^/:\s]{0,15}$")]
 Port = Annotated[int, Meta(ge=1, le=65535)]
 ServerPort = Annotated[int, Meta(ge=0, le=65535)]
-Weight = Annotated[int, Meta(ge=0, le=65535)]
+Weight = Annotated[int, Meta(ge=0, le=MAX_WEIGHT)]
+Checksum = Literal["none", "full", "remote"]
+Engine = Literal["", "sip"]
+Persistent = Annotated[int, Meta(ge=0, le=MAX_PERSISTENT)]
 Threshold = Annotated[int, Meta(ge=0, le=0xFFFFFFFF)]
 
 
@@ -48,11 +53,16 @@ class ServerBody(msgspec.Struct, forbid_unknown_fields=True, frozen=True, gc=Fal
     upper: Threshold = 0
     lower: Threshold = 0
     owner: str = ""
+    tunnel_port: ServerPort = 0
+    tunnel_checksum: Checksum = "none"
 
     def server(self, owner: str) -> Server:
         """Return the model's value; raises `InvalidError`."""
         address = Address.parse(self.address)
-        return Server(address, self.port, self.forward, self.weight, self.upper, self.lower, owner)
+        return Server(
+            address, self.port, self.forward, self.weight, self.upper, self.lower, owner,
+            self.tunnel_port, self.tunnel_checksum,
+        )  # fmt: skip
 
 
 class ServiceBody(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
@@ -65,16 +75,19 @@ class ServiceBody(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     name: str = ""
     device: NoDevice = ""
     owner: str = ""
+    persistent: Persistent = 0
+    netmask: str = ""
+    engine: Engine = ""
+    ops: bool = False
+    table: Annotated[int, Meta(ge=0)] = 0
 
     def service(self, owner: str) -> Service:
         """Return the model's value; raises `InvalidError`."""
-        parse = Address.parse
-        servers = tuple(
-            [Server(parse(s.address), s.port, s.forward, s.weight, s.upper, s.lower, owner) for s in self.servers]
-        )
+        servers = tuple([s.server(owner) for s in self.servers])
         service = Service(
-            self.listen.key(), self.scheduler, frozenset(self.flags), servers, self.name, self.device, owner
-        )
+            self.listen.key(), self.scheduler, frozenset(self.flags), servers, self.name, self.device, owner,
+            self.persistent, self.netmask, self.engine, self.ops, self.table,
+        )  # fmt: skip
         if len({(server.address, server.port) for server in servers}) < len(servers):
             raise InvalidError(f"virtual service {service.title} has a real server twice")
         return service
@@ -87,15 +100,15 @@ class ServicePatch(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     flags: list[Flag] | None | UnsetType = UNSET
     name: str | None | UnsetType = UNSET
     device: NoDevice | None | UnsetType = UNSET
+    persistent: Persistent | None | UnsetType = UNSET
+    netmask: str | None | UnsetType = UNSET
+    engine: Engine | None | UnsetType = UNSET
+    ops: bool | None | UnsetType = UNSET
+    table: Annotated[int, Meta(ge=0)] | None | UnsetType = UNSET
 
     def apply(self, service: Service) -> Service:
         """Return *service* with these fields; raises `InvalidError`."""
-        changes = {}
-        defaults = {"scheduler": "wlc", "flags": (), "name": "", "device": ""}
-        for field, default in defaults.items():
-            value = getattr(self, field)
-            if value is not UNSET:
-                changes[field] = default if value is None else value
+        changes = _given(self, Service)
         if "flags" in changes:
             changes["flags"] = frozenset(changes["flags"])
         return msgspec.structs.replace(service, **changes)
@@ -108,15 +121,19 @@ class ServerPatch(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     weight: Weight | None | UnsetType = UNSET
     upper: Threshold | None | UnsetType = UNSET
     lower: Threshold | None | UnsetType = UNSET
+    tunnel_port: ServerPort | None | UnsetType = UNSET
+    tunnel_checksum: Checksum | None | UnsetType = UNSET
 
     def apply(self, server: Server) -> Server:
         """Return *server* with these fields; raises `InvalidError`."""
-        changes = {}
-        for field, default in {"forward": "route", "weight": 1, "upper": 0, "lower": 0}.items():
-            value = getattr(self, field)
-            if value is not UNSET:
-                changes[field] = default if value is None else value
-        return msgspec.structs.replace(server, **changes)
+        return msgspec.structs.replace(server, **_given(self, Server))
+
+
+def _given(patch: ServicePatch | ServerPatch, kind: type[Service | Server]) -> dict[str, Any]:
+    """Return the fields that a *patch* sets, null as the default that the field has in *kind*."""
+    defaults = {field.name: field.default for field in msgspec.structs.fields(kind)}
+    given = {name: getattr(patch, name) for name in patch.__struct_fields__}
+    return {name: defaults[name] if value is None else value for name, value in given.items() if value is not UNSET}
 
 
 class ConfigBody(msgspec.Struct, forbid_unknown_fields=True, frozen=True):

@@ -31,7 +31,7 @@ class FakeKernel:
 
     def __init__(self) -> None:
         self.raw = {kind: np.zeros((ROOM, 5), np.int64) for kind in ("service", "server")}
-        self.load_rows = np.zeros((ROOM, 2), np.int64)
+        self.load_rows = np.zeros((ROOM, 3), np.int64)
         self.held = FakeTable()
         self.reads: list[str] = []
 
@@ -51,15 +51,15 @@ class FakeKernel:
         return self.raw[kind][number]
 
     def loads(self, count: int) -> np.ndarray[Any, Any]:
-        """Return active and inactive flows of the first *count* servers."""
+        """Return active and inactive flows and templates of the first *count* servers."""
         self.reads.append("all loads")
         return self.load_rows[:count]
 
-    def load(self, number: int) -> tuple[int, int]:
-        """Return active and inactive flows of one server."""
+    def load(self, number: int) -> tuple[int, int, int]:
+        """Return active and inactive flows and templates of one server."""
         self.reads.append("one load")
-        active, inactive = self.load_rows[number].tolist()
-        return active, inactive
+        active, inactive, persistent = self.load_rows[number].tolist()
+        return active, inactive, persistent
 
     def reasons(self) -> dict[str, int]:
         """Return drops."""

@@ -47,8 +47,10 @@ def plain(client: Client) -> list[dict[str, Any]]:
 def test_what_was_added_is_listed(web: Client) -> None:
     """Services and servers come back as they were given, with owner and counters, by id and by name."""
     counted = {"stats": ZEROS, "rates": ZEROS}
-    server = {**REAL, "owner": "api", "active": 0, "inactive": 0, "persistent": 0, **counted}
-    assert web.get(ID) == {**WEB, "owner": "api", "servers": [server], **counted}
+    tunnel = {"tunnel_port": 0, "tunnel_checksum": "none"}
+    server = {**REAL, "owner": "api", **tunnel, "active": 0, "inactive": 0, "persistent": 0, **counted}
+    rest = {"persistent": 0, "netmask": "", "engine": "", "ops": False, "table": 0}
+    assert web.get(ID) == {**WEB, "owner": "api", "servers": [server], **rest, **counted}
     assert web.get("/v1/services") == {"generation": 1, "services": [web.get(ID)]}
     assert web.get("/v1/services/web") == web.get(ID)
 
@@ -60,7 +62,7 @@ def test_one_service_is_shown_as_in_the_list(counters: str, web: Client, directo
     kernel = director.engine.kernel
     kernel.raw["server"][:3] = np.arange(15).reshape(3, 5)
     kernel.raw["service"][:2] = 7
-    kernel.load_rows[:3] = [[1, 2], [3, 4], [5, 6]]
+    kernel.load_rows[:3] = [[1, 2, 0], [3, 4, 0], [5, 6, 7]]
     listed = web.get("/v1/services", {"counters": counters})["services"]
     shown = [web.get(f"/v1/services/tcp:192.0.2.1:{port}", {"counters": counters}) for port in (80, 81)]
     assert shown == listed
@@ -220,7 +222,7 @@ def test_the_director_tells_of_itself_and_obeys(client: Client, director: FakeDi
 
 def test_status_says_how_full_the_flow_table_is(web: Client, director: FakeDirector) -> None:
     """How many flows there are, how many are not near their place, and for how many of each family it is made."""
-    director.engine.kernel.load_rows[0] = (3, 4)
+    director.engine.kernel.load_rows[0] = (3, 4, 2)
     director.engine.kernel.held.add(("198.51.100.1", 1001), ("192.0.2.1", 80), 0, spilled=True)
     status = web.get("/v1/status")
     assert (status["flows"], status["spilled_flows"]) == (7, 1)
