@@ -458,7 +458,7 @@ def test_flows_of_the_first_release_are_taken_over(first: Path, directory: Path)
     takeover = Takeover(loaded.maps, left, loaded.programs["xlvs_import"])
     assert takeover.live() == {4: 1, 6: 1}
     assert (takeover.step(), takeover.failed) == (2, 0)
-    assert (kernel.loads(51)[50].tolist(), kernel.live_flows()) == ([1, 1], 2)
+    assert (kernel.loads(51)[50].tolist(), kernel.live_flows()) == ([1, 1, 0], 2)
     four, six = sorted((row for part in kernel.flows.records() for row in part), key=lambda row: row["vport"])[::-1]
     assert (bytes(four["client"]), int(four["cport"])) == (Address.parse("192.0.2.77"), 4000)
     assert (bytes(four["virt"]), int(four["vport"]), int(four["server"])) == (Address.parse("192.0.2.1"), 80, 50)

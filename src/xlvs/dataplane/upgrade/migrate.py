@@ -191,8 +191,9 @@ def _services_from_1(keys: Array, values: Array, old: Old) -> tuple[Array, Array
 
 def _servers_from_1(keys: Array, values: Array, old: Old) -> tuple[Array, Array]:
     """Make a life of the flag that said whether the server is configured."""
-    found = np.zeros(len(values), [*((name, values.dtype[name]) for name in values.dtype.names or ()), ("life", "<u4")])
-    for name in values.dtype.names or ():
+    same = [name for name in values.dtype.names or () if name != "flags"]
+    found = np.zeros(len(values), [*((name, values.dtype[name]) for name in same), ("life", "<u4")])
+    for name in same:
         found[name] = values[name]
     found["life"] = values["flags"] & 1
     return keys, found
