@@ -34,12 +34,12 @@ SERVERS = "\t__uint(max_entries, XLVS_MAX_SERVERS);\n\t__type(key, __u32);\n\t__
 FLOWS = "\t__uint(max_entries, XLVS_MAX_FLOWS / 2);\n\t__type(key, __u32);\n\t__type(value, struct xlvs_bucket6);"
 
 
-def built(target: Path, abi: tuple[str, str], map_: str) -> Path:
-    """Build this checkout at *target* with *abi* changed, and the schema of *map_* raised; return its source."""
+def built(target: Path, header: str, abi: tuple[str, str], map_: str) -> Path:
+    """Build this checkout at *target* with *abi* in *header* changed, and *map_*'s schema raised; return its source."""
     for name in ("src", "bpf", "tools"):
         shutil.copytree(ROOT / name, target / name, ignore=shutil.ignore_patterns("objects", "__pycache__"))
-    header, maps = target / "bpf" / "abi.h", target / "bpf" / "maps.h"
-    header.write_text(changed(header.read_text(), abi))
+    changing, maps = target / "bpf" / header, target / "bpf" / "maps.h"
+    changing.write_text(changed(changing.read_text(), abi))
     text = maps.read_text()
     begin = text.rindex("\t__uint(schema_", 0, text.index(map_))
     word, _, version = text[begin : text.index(")", begin)].rpartition(" ")
@@ -55,6 +55,7 @@ def newer(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An xlvs that knows one thing more of every real server."""
     return built(
         tmp_path_factory.mktemp("newer"),
+        "abi.h",
         ("\t__u32\tlife;", "\t__u32\trank[2];\n\t__u32\tlife;"),
         SERVERS,
     )
@@ -65,6 +66,7 @@ def other_flows(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An xlvs whose flows know one thing more: none of them can stay where it is."""
     return built(
         tmp_path_factory.mktemp("flows"),
+        "abi_flow.h",
         ("\t__u32\tvirt[3];\n\t__u64\tpad;", "\t__u32\tvirt[3];\n\t__u64\trank;"),
         FLOWS,
     )
@@ -193,7 +195,7 @@ def test_the_way_back_is_refused(tmp_path: Path, newer: Path) -> None:
         start(lab.director, newer)
         halt(lab.director)
         refused(
-            lab, ROOT / "src", "the pinned map servers was made by a newer xlvs .layout 3, this one knows 2.*--purge"
+            lab, ROOT / "src", "the pinned map servers was made by a newer xlvs .layout 4, this one knows 3.*--purge"
         )
         start(lab.director, newer)
         assert lab.director.admin("-S", "-n") == saved
