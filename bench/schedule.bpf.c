@@ -24,6 +24,7 @@ struct {
 
 SEC("xdp") int choose(struct xdp_md *ctx)
 {
+	struct xlvs_addr virt = { .w = { 0, 0, htonl(0xffff), htonl(0xc0000201) } };
 	struct xlvs_addr client = { .w = { 0, 0, htonl(0xffff), 0 } };
 	struct question *q;
 	__u32 zero = 0;
@@ -34,7 +35,7 @@ SEC("xdp") int choose(struct xdp_md *ctx)
 		return XDP_ABORTED;
 	for (i = 0; i < CHOICES; i++) {
 		client.w[3] = htonl(0x0a000000 + q->clients++);
-		q->sum += xlvs_choose(&q->service, &client, htons(1024));
+		q->sum += xlvs_choose(&q->service, &client, &virt, htons(1024));
 	}
 	return XDP_PASS;
 }

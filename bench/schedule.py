@@ -25,6 +25,7 @@ import numpy as np
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "tools"))
 
+from _director import put_loads  # noqa: E402
 from _figures import Row, as_json  # noqa: E402
 from program import host, say  # noqa: E402
 
@@ -56,14 +57,17 @@ CASES = (
     *(("rr", weights) for weights in ("equal", "all but 2 of 0")),
     *(("wrr", weights) for weights in ("equal", "1 to 7", "one of 100")),
     *((scheduler, "1 to 7") for scheduler in ("lc", "wlc", "sh", "mh")),
+    ("wlc", "equal"),
+    *((scheduler, "1 to 7") for scheduler in ("sed", "nq", "fo", "ovf", "twos", "dh", "lblc", "lblcr")),
 )
 
 SIZES = {
     **dict.fromkeys(("fragments", "interfaces"), 16),
     **table_sizes(16),
-    **dict.fromkeys(("services", "service_stats", "sched_state", "tables"), 64),
-    **dict.fromkeys(("servers", "loads", "server_stats", "addrs", "nat_servers"), 1 << 14),
-    "slots": 1 << 11,
+    **dict.fromkeys(("services", "service_stats", "sched_state", "tables"), 256),
+    **dict.fromkeys(("servers", "loads", "server_stats", "addrs", "nat_servers"), 1 << 15),
+    "overheads": (1 << 15) // abi.PAGE_SERVERS,
+    "slots": 1 << 12,
 }
 
 
@@ -84,7 +88,7 @@ class Chooser:
         chance = np.random.default_rng(1)
         loads["active"] = chance.integers(100, 200, len(loads))
         loads["inactive"] = chance.integers(0, 1000, len(loads))
-        self._maps["loads"].write(0, loads)
+        put_loads(self._maps, loads)
 
     def measure(self, scheduler: str, weights: str, count: int, runs: int) -> float:
         """Return ns per choice."""
@@ -110,6 +114,23 @@ def service(scheduler: str, weights: str, count: int) -> Service:
         for i, weight in enumerate(WEIGHTS[weights](count))
     )
     return Service(key, scheduler, servers=tuple(servers))
+
+
+def choices_of(scheduler: str, rounds: int) -> dict[str, dict[int, float]]:
+    """Return ns per choice, by weights and number of servers: the medians of so many rounds."""
+    maglev = Maglev()
+    with tempfile.TemporaryDirectory() as scratch:
+        program = Path(scratch) / "schedule.bpf.o"
+        build_bpf.compile_one(Path(__file__).with_suffix(".bpf.c"), program)
+        chooser = Chooser(program, maglev)
+    rows = [Row("|".join(case)) for case in CASES if case[0] == scheduler]
+    for number in range(rounds + 1):
+        for row in rows:
+            figures = {str(n): chooser.measure(*row.name.split("|"), n, 200) for n in SERVERS}
+            row.add(figures if number else {})
+    chooser.close()
+    maglev.close()
+    return {row.name.split("|")[1]: {n: row.median(str(n)) for n in SERVERS} for row in rows}
 
 
 def entries(count: int) -> list[sched.Entry]:

@@ -4,6 +4,9 @@ A run is a service, its servers in the order they were added, and connections
 one after another, with edits of the servers in between.  A `Director` does
 what the run says; `replay` answers with the servers it chose, as one string to
 compare with `Run.sequence`: ``3`` for r3, ``-`` for a refused connection.
+
+A run with several destinations was one of a service by firewall mark.  Not among
+the runs is the one of a persistent service: what it shows is not a scheduler.
 """
 
 from __future__ import annotations
@@ -33,7 +36,7 @@ class Director(Protocol):
     def delete(self, server: Server) -> None:
         """Delete the server of this address and port."""
 
-    def connect(self, source: Address, port: int) -> Address | None:
+    def connect(self, source: Address, port: int, virtual: Address) -> Address | None:
         """Open a connection, or open and close it; return the chosen server's address, None if refused."""
 
     def loads(self) -> dict[Address, Load]:
@@ -54,6 +57,8 @@ class Run:
     changes: dict[int, list[tuple[str, Server]]]
     """Before which connection to add, edit or delete which server."""
     clients: tuple[tuple[Address, int], ...]
+    targets: tuple[Address, ...]
+    """The virtual address of each connection."""
     sequence: str
     loads: dict[int, dict[Address, Load]]
     """After how many connections which loads were seen."""
@@ -74,10 +79,10 @@ def runs() -> list[Run]:
 def replay(run: Run, director: Director) -> str:
     """Do on *director* what the run did; return the servers it chose, and fail on loads that IPVS did not have."""
     chosen = ""
-    for i, (source, port) in enumerate(run.clients):
+    for i, ((source, port), virtual) in enumerate(zip(run.clients, run.targets, strict=True)):
         for verb, server in run.changes.get(i, ()):
             getattr(director, verb)(server)
-        address = director.connect(source, port)
+        address = director.connect(source, port, virtual)
         # r1 is 10.0.1.11, and so on.
         chosen += "-" if address is None else str(address.packed[-1] % 10)
         if i + 1 in run.loads:
@@ -86,10 +91,10 @@ def replay(run: Run, director: Director) -> str:
 
 
 def _run(run: dict[str, Any], servers: dict[str, Address]) -> Run:
-    def server(name: str, weight: int = 0) -> Server:
-        return Server(servers[name], run["port"], run["forward"], weight)
+    def server(name: str, weight: int = 0, upper: int = 0, lower: int = 0) -> Server:
+        return Server(servers[name], run["port"], run["forward"], weight, upper, lower)
 
-    changes = {0: [("add", server(name, weight)) for name, weight in run["weights"]]}
+    changes = {0: [("add", server(*words)) for words in run["weights"]]}
     for before, verb, *rest in run["events"]:
         changes.setdefault(before, []).append((verb, server(*rest)))
     count = len(run["sequence"])
@@ -101,7 +106,8 @@ def _run(run: dict[str, Any], servers: dict[str, Address]) -> Run:
         run["mode"],
         (Address.parse(run["virtual"][0]), run["virtual"][1]),
         changes,
-        tuple(zip(_sources(run["sources"], count), range(run["first_port"], run["first_port"] + count), strict=True)),
+        tuple(zip(_addresses(run["sources"], count), range(run["first_port"], run["first_port"] + count), strict=True)),
+        tuple(_addresses(run.get("targets", [run["virtual"][0], 0]), count)),
         run["sequence"],
         {
             int(after): {servers[name]: (active, inactive) for name, (active, inactive) in loads.items()}
@@ -110,8 +116,8 @@ def _run(run: dict[str, Any], servers: dict[str, Address]) -> Run:
     )
 
 
-def _sources(sources: list[Any], count: int) -> list[Address]:
-    """Expand [first address, step], or a list of all."""
-    if isinstance(sources[1], int):
-        return [later(Address.parse(sources[0]), i * sources[1]) for i in range(count)]
-    return [Address.parse(source) for source in sources]
+def _addresses(some: list[Any], count: int) -> list[Address]:
+    """Expand [first address, step], or a list of all that are taken in turn."""
+    if isinstance(some[1], int):
+        return [later(Address.parse(some[0]), i * some[1]) for i in range(count)]
+    return [Address.parse(some[i % len(some)]) for i in range(count)]

@@ -9,11 +9,11 @@
 #ifndef XLVS_SCHED_LC_H
 #define XLVS_SCHED_LC_H
 
-#include "slots.h"
+#include "least.h"
 
 static __always_inline __u32 xlvs_lc(const struct xlvs_service *svc)
 {
-	return xlvs_least(svc->block, svc->n, 0);
+	return xlvs_least(svc->block, svc->n, is_limited(svc), BY_OVERHEAD);
 }
 
 #endif

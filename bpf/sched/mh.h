@@ -17,7 +17,7 @@
 
 static __always_inline __u32 mh_hash(const struct seek *s, __u32 offset)
 {
-	return siphash(s->client + offset, XLVS_MH_KEY) % s->size;
+	return siphash(s->word + offset, XLVS_MH_KEY) % s->size;
 }
 
 static long mh_retry(__u32 i, struct seek *s)
@@ -25,15 +25,13 @@ static long mh_retry(__u32 i, struct seek *s)
 	return look(s, mh_hash(s, (i + s->first) % s->size));
 }
 
-static __always_inline __u32 xlvs_mh(const struct xlvs_service *svc, const struct xlvs_addr *client, __be16 cport)
+__noinline __u32 xlvs_mh(const struct xlvs_service *svc, const struct xlvs_addr *client, __u32 cport)
 {
-	struct seek s = {
-		.key = svc->index,
-		.size = svc->table_size,
-		.client = fold(client, svc->sched_flags & XLVS_SCHED_F_PORT ? cport : 0),
-		.choice = XLVS_NO_SERVER,
-	};
+	struct seek s;
 
+	if (!svc || !client)
+		return XLVS_NO_SERVER;
+	s = seek_in(svc, client, svc->sched_flags & XLVS_SCHED_F_PORT ? cport : 0);
 	s.first = mh_hash(&s, 0);
 	if (!look(&s, s.first) && may_retry(svc))
 		bpf_loop(s.size, mh_retry, &s, 0);

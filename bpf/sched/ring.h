@@ -2,7 +2,7 @@
 /*
  * A choice by a ring: the places of a service's servers in the order in which
  * rr or wrr takes them, as user space found by doing the walk once
- * (src/xlvs/sched/_ring.py).  The next choice is the next entry, however many
+ * (src/xlvs/sched/parts/ring.py).  The next choice is the next entry, however many
  * servers the walk would pass over.
  *
  * A service without a ring (table_size 0) is walked: see rr.h and wrr.h.

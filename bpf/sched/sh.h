@@ -16,7 +16,7 @@
 
 static __always_inline __u32 sh_hash(const struct seek *s, __u32 offset)
 {
-	return (offset + (s->client * 0x61C88647u >> 24)) % s->size;
+	return (offset + golden_hash(s->word)) % s->size;
 }
 
 static long sh_retry(__u32 i, struct seek *s)
@@ -24,15 +24,13 @@ static long sh_retry(__u32 i, struct seek *s)
 	return look(s, sh_hash(s, (i + s->first) % s->size));
 }
 
-static __always_inline __u32 xlvs_sh(const struct xlvs_service *svc, const struct xlvs_addr *client, __be16 cport)
+__noinline __u32 xlvs_sh(const struct xlvs_service *svc, const struct xlvs_addr *client, __u32 cport)
 {
-	struct seek s = {
-		.key = svc->index,
-		.size = svc->table_size,
-		.client = fold(client, svc->sched_flags & XLVS_SCHED_F_PORT ? cport : 0),
-		.choice = XLVS_NO_SERVER,
-	};
+	struct seek s;
 
+	if (!svc || !client)
+		return XLVS_NO_SERVER;
+	s = seek_in(svc, client, svc->sched_flags & XLVS_SCHED_F_PORT ? cport : 0);
 	s.first = sh_hash(&s, 0);
 	if (!look(&s, s.first) && may_retry(svc))
 		bpf_loop(s.size, sh_retry, &s, 0);

@@ -11,6 +11,8 @@ import subprocess
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
+from msgspec.structs import replace
+
 from tests.captures import later
 from tests.packet.director import SENT, SIZES, Director
 from tests.packet.frames import Frame, tcp
@@ -22,7 +24,9 @@ from xlvs.model import Address, Server, Service
 FLOWS = 1024
 """More than any test here opens: nothing is forgotten."""
 
-_MANY = SIZES | dict.fromkeys(("servers", "loads", "server_stats", "addrs", "nat_servers", "slots"), 256)
+_MANY = SIZES | dict.fromkeys(("servers", "server_options", "loads", "server_stats", "nat_servers", "slots"), 256) | {
+    "services": 512, "addrs": 1024,
+}  # fmt: skip
 _ROOM = table_sizes(FLOWS)
 
 
@@ -59,20 +63,30 @@ def lab() -> Iterator[Director]:
 class Farm:
     """The one service of a director, and what `tests.captures.replay` needs of it."""
 
-    def __init__(self, director: Director, service: Service, hook: str, *, closes: bool = False) -> None:
+    def __init__(
+        self, director: Director, service: Service, hook: str, *, closes: bool = False, others: Sequence[Address] = ()
+    ) -> None:
         director.reset()
         director.configure()
         self.director = director
         self._hook = hook
         self._closes = closes
         self._service = service
+        self._others = others
         self._syn = tcp(_way(service), "S")
         self._fin = tcp(_way(service), "FA")
-        director.put(service)
+        self.change(())
 
     def change(self, servers: Sequence[Server]) -> None:
         """Replace all servers by *servers*, oldest first."""
         self._service = self._service.with_servers(tuple(servers))
+        self.director.put(self._service)
+        if self._others:
+            self.director.share(self._service, self._others)
+
+    def change_scheduler(self, name: str) -> None:
+        """Give the service another scheduler."""
+        self._service = replace(self._service, scheduler=name)
         self.director.put(self._service)
 
     def add(self, server: Server) -> None:
@@ -87,13 +101,14 @@ class Farm:
         """Delete the server of this address and port."""
         self.change([s for s in self._service.servers if s.key != server.key])
 
-    def connect(self, source: Address, port: int) -> Address | None:
+    def connect(self, source: Address, port: int, virtual: Address | None = None) -> Address | None:
         """Send a SYN, and the FIN that ends the connection if it shall end; return the server it went to."""
-        out = self.director.packet(_from(self._syn, source, port), self._hook)
+        virtual = virtual or self._service.key.address
+        out = self.director.packet(_filled(self._syn, source, port, virtual), self._hook)
         to = out.packet[:6].hex(":")
         chosen = [s.address for s in self._service.servers if out.verdict is SENT and mac(s.address) == to]
         if chosen and self._closes:
-            self.director.packet(_from(self._fin, source, port), self._hook)
+            self.director.packet(_filled(self._fin, source, port, virtual), self._hook)
         return chosen[0] if chosen else None
 
     def loads(self) -> dict[Address, tuple[int, int]]:
@@ -110,17 +125,18 @@ def _end(server: Server) -> str:
 
 
 def _way(service: Service) -> str:
-    address, port = service.key.address, service.key.port
-    return f"[::]:0 > [{address}]:{port}" if address.version == 6 else f"0.0.0.0:0 > {address}:{port}"
+    port = service.key.port
+    return f"[::]:0 > [::]:{port}" if service.key.version == 6 else f"0.0.0.0:0 > 0.0.0.0:{port}"
 
 
-def _from(template: Frame, source: Address, port: int) -> Frame:
-    """Return the frame as if it came from there: a hundred times as fast as building it anew."""
+def _filled(template: Frame, source: Address, port: int, virtual: Address) -> Frame:
+    """Return the frame as if it came from there and went there: a hundred times as fast as building it anew."""
     at, tcp_at, ip_sum = (26, 34, 24) if source.version == 4 else (22, 54, None)
     frame = bytearray(template)
-    frame[at : at + len(source.packed)] = source.packed
+    addresses = source.packed + virtual.packed
+    frame[at : at + len(addresses)] = addresses
     struct.pack_into("!H", frame, tcp_at, port)
-    added = [*struct.unpack(f"!{len(source.packed) // 2}H", source.packed)]
+    added = [*struct.unpack(f"!{len(addresses) // 2}H", addresses)]
     if ip_sum:
         _add(frame, ip_sum, added)
     _add(frame, tcp_at + 16, [*added, port])

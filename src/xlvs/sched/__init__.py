@@ -19,14 +19,17 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from xlvs.errors import InvalidError, UnknownSchedulerError
-from xlvs.sched import lc, mh, rr, sh, wlc, wrr
-from xlvs.sched._family import (
+from xlvs.sched import dh, fo, lblc, lblcr, lc, mh, nq, ovf, rr, sed, sh, twos, wlc, wrr
+from xlvs.sched.mh import Filled, fill
+from xlvs.sched.parts.family import (
     HEAD,
     NO_SERVER,
     Array,
     Ask,
     Entry,
     Fill,
+    Load,
+    Locality,
     Parameters,
     Scheduler,
     Slots,
@@ -34,7 +37,6 @@ from xlvs.sched._family import (
     Table,
     View,
 )
-from xlvs.sched.mh import Filled, fill
 
 __all__ = [
     "HEAD",
@@ -44,6 +46,8 @@ __all__ = [
     "Entry",
     "Fill",
     "Filled",
+    "Load",
+    "Locality",
     "Model",
     "Parameters",
     "Scheduler",
@@ -57,7 +61,11 @@ __all__ = [
     "names",
 ]
 
-_MEMBERS: dict[str, Scheduler] = {"rr": rr, "wrr": wrr, "lc": lc, "wlc": wlc, "sh": sh, "mh": mh}
+_MEMBERS: dict[str, Scheduler] = {
+    "rr": rr, "wrr": wrr, "lc": lc, "wlc": wlc, "lblc": lblc, "lblcr": lblcr, "dh": dh, "sh": sh, "sed": sed, "nq": nq,
+    "fo": fo, "ovf": ovf, "mh": mh, "twos": twos,
+}  # fmt: skip
+"""In the order of ipvsadm's help."""
 
 
 def names() -> tuple[str, ...]:
@@ -88,20 +96,21 @@ def flag(scheduler: str, word: str) -> str:
 class Model:
     """A service that is balanced in memory: the packet model's answer to which server comes next."""
 
-    def __init__(self, scheduler: str, flags: frozenset[str] = frozenset()) -> None:
+    def __init__(self, scheduler: str, flags: frozenset[str] = frozenset(), table: int = 0) -> None:
         member = get(scheduler)
         self._member = member
-        self._view = View((), member.start([]), flags, member.parameters([]), member.table([]))
+        self._table = table
+        self._view = View((), member.start([]), flags, member.parameters([]), member.table([], size=table))
 
     def change(self, servers: Sequence[Entry]) -> None:
         """Replace the servers, newest first, as one edit of the service does."""
         slots = [(server.number, server.weight) for server in servers]
-        self._view = View(
-            slots,
-            self._member.carry(self._view.state, self._view.slots, slots),
-            self._view.flags,
-            self._member.parameters([weight for _, weight in slots]),
-            self._member.table(servers),
+        self._view = replace(
+            self._view,
+            slots=slots,
+            state=self._member.carry(self._view.state, self._view.slots, slots),
+            parameters=self._member.parameters([weight for _, weight in slots]),
+            table=self._member.table(servers, size=self._table),
         )
 
     def choose(self, ask: Ask) -> int | None:

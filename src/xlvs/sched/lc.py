@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from xlvs.sched._family import Ask, State, View
-from xlvs.sched._plain import carry, from_ring, parameters, ring, start, table, to_ring
+from xlvs.sched.parts.family import Ask, State, View
+from xlvs.sched.parts.plain import carry, from_ring, parameters, ring, start, table, to_ring
 
 __all__ = [
     "FLAGS",
@@ -30,5 +30,5 @@ FLAGS: Mapping[str, str] = {}
 
 def choose(view: View, ask: Ask) -> tuple[int | None, State]:
     """Return the server of any weight but 0 with the least overhead."""
-    numbers = [number for number, weight in view.slots if weight]
-    return min(numbers, key=ask.overhead, default=None), view.state
+    numbers = [number for number, _ in view.open(ask)]
+    return min(numbers, key=lambda number: ask.load(number).overhead, default=None), view.state

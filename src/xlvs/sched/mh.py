@@ -1,11 +1,12 @@
 """mh: Maglev hashing, the user half.
 
-The kernel half hashes the client's address into a table of 4093 entries.  Here
-is said how the table is filled, as Maglev does (Eisenbud et al., NSDI 2016, §3.4): every
-server has its own permutation of the entries, and the servers take turns,
-newest first, each claiming as many entries per turn as its weight says, always
-the next of its permutation that is still free.  A change of servers then moves
-few clients (ip_vs_mh.c, with CONFIG_IP_VS_MH_TAB_INDEX=12).
+The kernel half hashes the client's address into a table of 4093 entries, or as
+many as the service says.  Here is said how the table is filled, as Maglev does
+(Eisenbud et al., NSDI 2016, §3.4): every server has its own permutation of the
+entries, and the servers take turns, newest first, each claiming as many entries
+per turn as its weight says, always the next of its permutation that is still
+free.  A change of servers then moves few clients (ip_vs_mh.c, with
+CONFIG_IP_VS_MH_TAB_INDEX=12, or the one that belongs to the size).
 
 Weights count with their last value that was not 0, so a server that is
 drained keeps its entries and no other server's clients move.
@@ -23,13 +24,14 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from xlvs.sched._family import FALLBACK, NO_SERVER, PORT, Array, Ask, Entry, Fill, State, Table, View
-from xlvs.sched._hashing import MASK, folds, seek
-from xlvs.sched._plain import carry, from_ring, parameters, ring, start, to_ring
+from xlvs.sched.parts.family import FALLBACK, NO_SERVER, PORT, Array, Ask, Entry, Fill, State, Table, View
+from xlvs.sched.parts.hashing import MASK, folds, seek
+from xlvs.sched.parts.plain import carry, from_ring, parameters, ring, start, to_ring
 
 __all__ = [
     "FLAGS",
     "TABLE_SIZE",
+    "TABLE_SIZES",
     "Filled",
     "carry",
     "choose",
@@ -43,10 +45,10 @@ __all__ = [
 ]
 
 TABLE_SIZE = 4093
-FLAGS: Mapping[str, str] = {"mh-fallback": FALLBACK, "mh-port": PORT}
+TABLE_SIZES = (251, 509, 1021, 2039, 4093, 8191, 16381, 32749, 65521, 131071)
+"""Those that a kernel can be built with."""
 
-_TABLE_BITS = 6
-"""Weights are scaled down to this many bits."""
+FLAGS: Mapping[str, str] = {"mh-fallback": FALLBACK, "mh-port": PORT}
 
 _OFFSET_KEY = 2654435761
 _SKIP_KEY = 2654446892
@@ -105,9 +107,10 @@ class Filled:
         return found
 
 
-def table(servers: Sequence[Entry], fill: Fill = fill, size: int = TABLE_SIZE) -> Table:
+def table(servers: Sequence[Entry], fill: Fill = fill, size: int = 0) -> Table:
     """Return the table, of a prime *size*; without any weight, of nobody."""
-    turns = _turns([server.last_weight for server in servers])
+    size = size or TABLE_SIZE
+    turns = _turns([server.last_weight for server in servers], size.bit_length() // 2)
     owning = np.flatnonzero(turns)
     if not len(owning):
         return np.full(size, NO_SERVER, np.uint32)
@@ -118,17 +121,14 @@ def table(servers: Sequence[Entry], fill: Fill = fill, size: int = TABLE_SIZE) -
 
 def choose(view: View, ask: Ask) -> tuple[int | None, State]:
     """Return the server that the client's hash points at."""
-    return seek(view, ask, _index), view.state
+    size = TABLE_SIZE if view.table is None else len(view.table)
+    return seek(view, ask, lambda client, offset: _hash((client + offset) & MASK, _OFFSET_KEY) % size), view.state
 
 
-def _index(client: int, offset: int) -> int:
-    return _hash((client + offset) & MASK, _OFFSET_KEY) % TABLE_SIZE
-
-
-def _turns(weights: list[int]) -> Array:
-    """Return how many entries each server claims per turn: 0 only without weight."""
+def _turns(weights: list[int], bits: int) -> Array:
+    """Return how many entries each server claims per turn, in so many *bits*: 0 only without weight."""
     gcd = math.gcd(*weights) or 1
-    shift = max((max(weights, default=0) // gcd).bit_length() - _TABLE_BITS, 0)
+    shift = max((max(weights, default=0) // gcd).bit_length() - bits, 0)
     given = np.array(weights, np.uint32)
     turns: Array = np.maximum(given // gcd >> shift, given > 0).astype(np.uint32)
     return turns

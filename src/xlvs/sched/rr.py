@@ -11,9 +11,9 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from xlvs.sched._family import HEAD, Array, Ask, Slots, State, Table, View
-from xlvs.sched._plain import parameters, start, table
-from xlvs.sched._ring import FEW, compile_ring, index_of
+from xlvs.sched.parts.family import HEAD, Array, Ask, Slots, State, Table, View
+from xlvs.sched.parts.plain import parameters, start, table
+from xlvs.sched.parts.ring import FEW, compile_ring, index_of
 
 __all__ = [
     "FLAGS",
@@ -62,10 +62,11 @@ def _times(weights: Sequence[int]) -> Array:
 
 
 def choose(view: View, ask: Ask) -> tuple[int | None, State]:
-    """Return the next server with a weight, up to and including the last one chosen."""
+    """Return the next server that takes connections, up to and including the last one chosen."""
+    usable = dict(view.open(ask))
     first = 0 if view.state.pos == HEAD else view.state.pos + 1
     for place in [*range(first, len(view.slots)), *range(first)]:
-        number, weight = view.slots[place]
-        if weight:
+        number, _ = view.slots[place]
+        if number in usable:
             return number, State(place)
     return None, view.state

@@ -12,9 +12,9 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from xlvs.sched._family import FALLBACK, PORT, Ask, Entry, Fill, State, Table, View
-from xlvs.sched._hashing import MASK, seek
-from xlvs.sched._plain import carry, from_ring, parameters, ring, start, to_ring
+from xlvs.sched.parts.family import FALLBACK, PORT, Ask, Entry, Fill, State, Table, View
+from xlvs.sched.parts.hashing import MASK, golden_hash, seek
+from xlvs.sched.parts.plain import carry, from_ring, parameters, ring, start, to_ring
 
 __all__ = [
     "FLAGS",
@@ -32,11 +32,8 @@ __all__ = [
 TABLE_SIZE = 256
 FLAGS: Mapping[str, str] = {"sh-fallback": FALLBACK, "sh-port": PORT}
 
-_GOLDEN_RATIO = 0x61C88647
-"""GOLDEN_RATIO_32 of linux/hash.h."""
 
-
-def table(servers: Sequence[Entry], fill: Fill | None = None) -> Table:
+def table(servers: Sequence[Entry], fill: Fill | None = None, size: int = 0) -> Table:
     """Return the table; a server of weight 0 gets one entry as well, and so refuses what falls there."""
     # Of a larger weight no more than the whole table can be used.
     weights = [min(max(server.weight, 1), TABLE_SIZE) for server in servers]
@@ -50,4 +47,4 @@ def choose(view: View, ask: Ask) -> tuple[int | None, State]:
 
 
 def _index(client: int, offset: int) -> int:
-    return (offset + ((client * _GOLDEN_RATIO & MASK) >> 24)) % TABLE_SIZE
+    return (offset + golden_hash(client)) % TABLE_SIZE

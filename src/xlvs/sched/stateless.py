@@ -9,7 +9,7 @@ from __future__ import annotations
 from fractions import Fraction
 
 from xlvs.model import Address
-from xlvs.sched._family import Slots
+from xlvs.sched.parts.family import Slots
 
 _MASK64 = 0xFFFFFFFFFFFFFFFF
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from fractions import Fraction
 
-from xlvs.sched._family import Ask, State, View
-from xlvs.sched._plain import carry, from_ring, parameters, ring, start, table, to_ring
+from xlvs.sched.parts.family import Ask, State, View
+from xlvs.sched.parts.plain import carry, from_ring, parameters, ring, start, table, to_ring
 
 __all__ = [
     "FLAGS",
@@ -31,6 +31,5 @@ FLAGS: Mapping[str, str] = {}
 
 def choose(view: View, ask: Ask) -> tuple[int | None, State]:
     """Return the server with the least overhead for its weight; weight 0 is out."""
-    slots = [(number, weight) for number, weight in view.slots if weight]
-    least = min(slots, key=lambda slot: Fraction(ask.overhead(slot[0]), slot[1]), default=None)
+    least = min(view.open(ask), key=lambda slot: Fraction(ask.load(slot[0]).overhead, slot[1]), default=None)
     return least[0] if least else None, view.state

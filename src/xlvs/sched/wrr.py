@@ -16,9 +16,9 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from xlvs.sched._family import HEAD, Array, Ask, Parameters, Slots, State, Table, View
-from xlvs.sched._plain import table
-from xlvs.sched._ring import FEW, compile_ring, index_of, round_of
+from xlvs.sched.parts.family import HEAD, Array, Ask, Parameters, Slots, State, Table, View
+from xlvs.sched.parts.plain import table
+from xlvs.sched.parts.ring import FEW, compile_ring, index_of, round_of
 
 __all__ = [
     "FLAGS",
@@ -85,17 +85,17 @@ def _times(weights: Sequence[int]) -> Array:
 
 
 def choose(view: View, ask: Ask) -> tuple[int | None, State]:
-    """Return the next server of at least the current weight, lowering that once if this round has no more."""
+    """Return the next server of at least the current weight, lowering that round by round while there is none."""
     top, gcd = view.parameters
     if not top:
         return None, view.state
-    cw = view.state.cw
-    first = 0 if view.state.pos == HEAD else view.state.pos + 1
-    for begin in (first, 0):
+    usable, cw = dict(view.open(ask)), view.state.cw
+    if not usable:
+        # The kernel has then gone through all rounds, and begins anew unless this was the last.
+        return None, State(HEAD, top) if cw > gcd or view.state.pos == HEAD else view.state
+    begin = 0 if view.state.pos == HEAD else view.state.pos + 1
+    while True:
         for place, (number, weight) in enumerate(view.slots[begin:], begin):
-            if weight >= cw:
+            if weight >= cw and number in usable:
                 return number, State(place, cw)
-        cw -= gcd
-        if cw <= 0:
-            cw = top
-    raise ValueError(f"no server has the weight {cw}: parameters and slots belong to different services")
+        cw, begin = cw - gcd if cw > gcd else top, 0

@@ -9,6 +9,7 @@ from xlvs import sched
 from xlvs.model import Address
 
 CLIENT = Address.parse("198.51.100.7")
+VIRTUAL = Address.parse("192.0.2.1")
 
 
 def entry(number: int, weight: int, last_weight: int | None = None) -> sched.Entry:

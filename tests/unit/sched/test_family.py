@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.captures import later
-from tests.unit.sched.service import CLIENT, entries, entry
+from tests.unit.sched.service import CLIENT, VIRTUAL, entries, entry
 from xlvs import sched
 from xlvs.errors import InvalidError, UnknownSchedulerError
 
@@ -21,10 +21,25 @@ def test_table_has_the_promised_size(name: str) -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_weight_zero_takes_no_new_flow(name: str) -> None:
-    """Whatever the scheduler, a drained server is not chosen."""
+    """Whatever the scheduler, a drained server is not chosen; dh, which seeks no other, refuses the flow."""
     model = sched.Model(name, frozenset({"flag-1"}))
     model.change([entry(1, 0, last_weight=5), entry(2, 1)])
-    assert {model.choose(sched.Ask(later(CLIENT, i), 1024)) for i in range(32)} == {2}
+    asks = [sched.Ask(later(CLIENT, i), 1024, virtual=later(VIRTUAL, i)) for i in range(32)]
+    assert {model.choose(ask) for ask in asks} == ({2, None} if name == "dh" else {2})
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_an_overloaded_server_takes_no_new_flow(name: str) -> None:
+    """Nor is one at its upper threshold, until that is over; and the scheduler then goes on."""
+    loads = {1: sched.Load(0, 3, overloaded=True), 2: sched.Load(0, 90), 3: sched.Load(0, 3, overloaded=True)}
+    model = sched.Model(name, frozenset({"flag-1"}))
+    model.change(entries(3, 1, 2))
+    asks = [sched.Ask(later(CLIENT, i), 1024, loads.__getitem__, later(VIRTUAL, i % 8)) for i in range(32)]
+    assert {model.choose(ask) for ask in asks} == ({2, None} if name == "dh" else {2})
+    loads[2] = sched.Load(0, 90, overloaded=True)
+    assert {model.choose(ask) for ask in asks} == {None}
+    loads |= {1: sched.Load(), 3: sched.Load()}
+    assert {model.choose(ask) for ask in asks} - {1, 3} == ({None} if name == "dh" else set())
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -43,7 +58,7 @@ def test_an_unknown_name_is_refused_with_a_hint() -> None:
     """The error names the scheduler that was probably meant."""
     with pytest.raises(UnknownSchedulerError, match="unknown scheduler 'wlcc' .did you mean 'wlc'"):
         sched.get("wlcc")
-    with pytest.raises(UnknownSchedulerError, match="one of rr, wrr, lc, wlc, sh, mh"):
+    with pytest.raises(UnknownSchedulerError, match="one of rr, wrr, lc, wlc, lblc, lblcr, dh, sh"):
         sched.get("nothing")
 
 

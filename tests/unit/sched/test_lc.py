@@ -21,5 +21,5 @@ from xlvs import sched
 )
 def test_takes_the_least_loaded(weights: tuple[int, ...], overheads: tuple[int, ...], expected: int | None) -> None:
     """The least overhead wins, the newest of equals; a weight counts only in being 0."""
-    ask = sched.Ask(CLIENT, 1024, lambda number: overheads[number - 1])
+    ask = sched.Ask(CLIENT, 1024, lambda number: sched.Load(0, overheads[number - 1]))
     assert model("lc", entries(*weights)).choose(ask) == expected

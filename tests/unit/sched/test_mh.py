@@ -14,7 +14,8 @@ from tests.captures import later
 from tests.unit.sched.service import CLIENT, entries, entry, model
 from xlvs import sched
 from xlvs.model import Address
-from xlvs.sched import _hashing, mh
+from xlvs.sched import mh
+from xlvs.sched.parts import hashing
 
 ADDRESSES = st.one_of(
     st.binary(min_size=16, max_size=16).map(Address),
@@ -88,8 +89,8 @@ def test_fallback_finds_the_server_that_is_left() -> None:
 
 def rule(servers: list[sched.Entry], size: int) -> list[int]:
     """Return the table as the paper says: in turns, each server the next free entries of its permutation."""
-    scaled = mh._turns([server.last_weight for server in servers]).tolist()
-    seeds = [_hashing.fold(server.address, server.port) for server in servers]
+    scaled = mh._turns([server.last_weight for server in servers], size.bit_length() // 2).tolist()
+    seeds = [hashing.fold(server.address, server.port) for server in servers]
     walks = [
         iter(
             [
@@ -118,7 +119,7 @@ def test_any_table_is_what_the_rule_says(servers: list[sched.Entry], size: int) 
 @given(SERVERS)
 def test_addresses_become_numbers_one_by_one_or_all_at_once(servers: list[sched.Entry]) -> None:
     """What is hashed of a server is what is hashed of a client."""
-    assert _hashing.folds(servers).tolist() == [_hashing.fold(server.address, server.port) for server in servers]
+    assert hashing.folds(servers).tolist() == [hashing.fold(server.address, server.port) for server in servers]
 
 
 class Counted:

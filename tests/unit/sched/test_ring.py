@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from tests.unit.sched.service import CLIENT
 from xlvs import sched
-from xlvs.sched import _ring, rr, wrr
+from xlvs.sched import rr, wrr
+from xlvs.sched.parts.ring import FEW, MOST
 
 ASK = sched.Ask(CLIENT, 1024)
 
@@ -113,7 +114,7 @@ def test_the_ring_of_rr_leaves_out_who_has_no_weight() -> None:
     assert ring.tolist() == list(range(1, 20, 2))
 
 
-@pytest.mark.parametrize("weights", [[], [0, 1], [0] * 100, [7] * 100, [0, *[7] * (_ring.FEW - 1)]])
+@pytest.mark.parametrize("weights", [[], [0, 1], [0] * 100, [7] * 100, [0, *[7] * (FEW - 1)]])
 def test_no_ring_where_the_walk_is_short(weights: list[int]) -> None:
     """Few servers are looked at at once, and among equal ones the next is the one; without a weight there is none."""
     assert wrr.ring(weights) is None
@@ -122,10 +123,10 @@ def test_no_ring_where_the_walk_is_short(weights: list[int]) -> None:
 
 def test_a_ring_has_a_largest_size() -> None:
     """A cycle of more choices is walked."""
-    ring = wrr.ring([1] * 16 + [_ring.MOST - 16])
+    ring = wrr.ring([1] * 16 + [MOST - 16])
     assert ring is not None
-    assert len(ring) == _ring.MOST
-    assert wrr.ring([1] * 16 + [_ring.MOST - 15]) is None
+    assert len(ring) == MOST
+    assert wrr.ring([1] * 16 + [MOST - 15]) is None
 
 
 def test_a_state_that_fits_no_ring_begins_at_the_top() -> None:

@@ -23,5 +23,5 @@ from xlvs import sched
 )
 def test_takes_the_least_loaded(weights: tuple[int, ...], overheads: tuple[int, ...], expected: int | None) -> None:
     """The least overhead / weight wins, without a remainder lost, the newest of equals."""
-    ask = sched.Ask(CLIENT, 1024, lambda number: overheads[number - 1])
+    ask = sched.Ask(CLIENT, 1024, lambda number: sched.Load(0, overheads[number - 1]))
     assert model("wlc", entries(*weights)).choose(ask) == expected

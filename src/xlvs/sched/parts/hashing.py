@@ -1,4 +1,4 @@
-"""What sh and mh share: address and port as a number, and the search in a table."""
+"""What sh, dh and mh share: address and port as a number, a hash of it, and the search in a table."""
 
 from __future__ import annotations
 
@@ -8,9 +8,12 @@ from itertools import chain
 import numpy as np
 
 from xlvs.model import Address
-from xlvs.sched._family import FALLBACK, NO_SERVER, PORT, Array, Ask, Entry, View
+from xlvs.sched.parts.family import FALLBACK, NO_SERVER, PORT, Array, Ask, Entry, View
 
 MASK = 0xFFFFFFFF
+
+_GOLDEN_RATIO = 0x61C88647
+"""GOLDEN_RATIO_32 of linux/hash.h."""
 
 
 def fold(address: Address, port: int) -> int:
@@ -31,6 +34,11 @@ def folds(servers: Sequence[Entry]) -> Array:
     return (words[:, 3] ^ rest) + np.array([server.port for server in servers], np.uint32)
 
 
+def golden_hash(word: int) -> int:
+    """Return ``hash_32(word, 8)`` of linux/hash.h."""
+    return (word * _GOLDEN_RATIO & MASK) >> 24
+
+
 def seek(view: View, ask: Ask, index: Callable[[int, int], int]) -> int | None:
     """Return the server in the table at *index* (client, 0), or None if it takes no new flows.
 
@@ -41,14 +49,14 @@ def seek(view: View, ask: Ask, index: Callable[[int, int], int]) -> int | None:
         return None
     client = fold(ask.client, ask.port if PORT in view.flags else 0)
     size = len(view.table)
-    weights = dict(view.slots)
+    usable = dict(view.open(ask))
     first = index(client, 0)
-    # With every server at weight 0 there is nothing to seek.
-    more = range(size) if FALLBACK in view.flags and any(weights.values()) else ()
+    # With every server at weight 0, or overloaded, there is nothing to seek.
+    more = range(size) if FALLBACK in view.flags and usable else ()
     for place in chain([first], (index(client, (first + step) % size) for step in more)):
         number = int(view.table[place])
         if number == NO_SERVER:
             return None
-        if weights[number]:
+        if number in usable:
             return number
     return None

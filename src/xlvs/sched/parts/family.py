@@ -6,7 +6,7 @@ Pure: the words the family shares, nothing that any one member decides.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -35,10 +35,26 @@ Slots = Sequence[tuple[int, int]]
 
 
 class State(NamedTuple):
-    """What a scheduler remembers: the place of the last choice, and the current weight of wrr."""
+    """What a scheduler remembers: the place of the last choice, and the current weight of wrr.
+
+    Of lblc and lblcr *cw* is the second of their first choice, which only the kernel half needs.
+    """
 
     pos: int = HEAD
     cw: int = 0
+
+
+class Load(NamedTuple):
+    """The connections of a server; *overloaded* while they were at its upper threshold and not yet below the lower."""
+
+    active: int = 0
+    inactive: int = 0
+    overloaded: bool = False
+
+    @property
+    def overhead(self) -> int:
+        """What a server's connections weigh (``ip_vs_dest_conn_overhead``)."""
+        return 256 * self.active + self.inactive
 
 
 class Parameters(NamedTuple):
@@ -65,11 +81,26 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Ask:
-    """Who asks for a server; *overhead* is 256 * active + inactive flows by server number."""
+    """Who asks for a server, and where: the *virtual* address.
+
+    *load* is that of a server by its number, *now* a clock's second, and *draw* says a number below its argument.
+    """
 
     client: Address
     port: int
-    overhead: Callable[[int], int] = lambda number: 0
+    load: Callable[[int], Load] = lambda number: Load()
+    virtual: Address = Address.parse("192.0.2.1")
+    now: int = 0
+    draw: Callable[[int], int] = lambda end: 0
+
+
+@dataclass(slots=True)
+class Locality:
+    """What lblc and lblcr remember of a virtual address: numbers of servers in the order they came, and two seconds."""
+
+    servers: list[int]
+    used: int
+    changed: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +112,12 @@ class View:
     flags: frozenset[str]
     parameters: Parameters
     table: Table | None
+    localities: dict[Address, Locality] = field(default_factory=dict)
+    """The only thing that a choice changes in place."""
+
+    def open(self, ask: Ask) -> list[tuple[int, int]]:
+        """Return the slots of the servers that take new connections."""
+        return [slot for slot in self.slots if slot[1] and not ask.load(slot[0]).overloaded]
 
 
 class Scheduler(Protocol):
@@ -95,8 +132,11 @@ class Scheduler(Protocol):
     def parameters(self, weights: Sequence[int]) -> Parameters:
         """Return what goes into the service's value."""
 
-    def table(self, servers: Sequence[Entry], fill: Fill = ...) -> Table | None:
-        """Return the table of server numbers for *servers*, newest first; None if it has none."""
+    def table(self, servers: Sequence[Entry], fill: Fill = ..., size: int = 0) -> Table | None:
+        """Return the table of server numbers for *servers*, newest first; None if it has none.
+
+        *size* is another than TABLE_SIZE, for who can have one.
+        """
 
     def ring(self, weights: Sequence[int]) -> Table | None:
         """Return the places of the servers in the order of the choices; None if choosing needs no ring, or has none."""

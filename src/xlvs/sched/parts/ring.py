@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from xlvs.sched._family import HEAD, Array, Table
+from xlvs.sched.parts.family import HEAD, Array, Table
 
 FEW = 16
 """So many servers are looked at in one go: they need no ring."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from xlvs.sched._family import Entry, Fill, Parameters, Slots, State, Table
+from xlvs.sched.parts.family import Entry, Fill, Parameters, Slots, State, Table
 
 
 def parameters(weights: Sequence[int]) -> Parameters:
@@ -12,7 +12,7 @@ def parameters(weights: Sequence[int]) -> Parameters:
     return Parameters()
 
 
-def table(servers: Sequence[Entry], fill: Fill | None = None) -> Table | None:
+def table(servers: Sequence[Entry], fill: Fill | None = None, size: int = 0) -> Table | None:
     """Return None: there is no table."""
     return None
 

@@ -1,0 +1,44 @@
+"""lblc: locality-based least connections, the user half.
+
+The kernel half remembers which server the connections to a virtual address go
+to, and takes another, the one that wlc would take, only when that is strained
+(ip_vs_lblc.c).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from xlvs.sched import wlc
+from xlvs.sched.parts.family import Ask, Locality, State, View
+from xlvs.sched.parts.locality import carry, is_strained, recall
+from xlvs.sched.parts.plain import from_ring, parameters, ring, start, table, to_ring
+
+__all__ = [
+    "FLAGS",
+    "TABLE_SIZE",
+    "carry",
+    "choose",
+    "from_ring",
+    "parameters",
+    "ring",
+    "start",
+    "table",
+    "to_ring",
+]
+
+TABLE_SIZE = 0
+FLAGS: Mapping[str, str] = {}
+
+
+def choose(view: View, ask: Ask) -> tuple[int | None, State]:
+    """Return the server of this address, or a new one."""
+    known, usable = recall(view, ask), dict(view.open(ask))
+    if known:
+        number = known.servers[0]
+        if number in usable and not is_strained(view, ask, number):
+            return number, view.state
+    chosen, state = wlc.choose(view, ask)
+    if chosen is not None:
+        view.localities[ask.virtual] = Locality([chosen], ask.now, ask.now)
+    return chosen, state
