@@ -1,58 +1,160 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Unwrap ipip on a real server (TC ingress), for hosts whose kernel has no
- * tunnel device.  The inner packet comes in again on the same interface, which
+ * Unwrap ipip, gue and gre on a real server (TC ingress), for hosts whose
+ * kernel has no tunnel device.  The inner packet comes in again on the same interface, which
  * also gives it the right protocol when the families differ.
  *
  * Only packets whose inner destination is one of this server's virtual
  * addresses are unwrapped, so that a host is no open tunnel endpoint; other
- * tunnels of the host are left alone.
+ * tunnels of the host are left alone.  gue is known by its UDP port, which is
+ * remembered with the address.  A checksum in the outer header is not looked
+ * at: the inner packet has its own.  Fragments of a tunnel packet are gathered.
  */
 #ifndef XLVS_DECAP_H
 #define XLVS_DECAP_H
 
-#include "csum.h"
+#include "fwd/tunnel.h"
+#include "gather.h"
 
-/* Parsing stops at the outer header: 4 (IPv4) or 41 (IPv6) is no transport protocol of ours. */
-static __always_inline int decap(ctx_t *ctx)
+/* What is between the outer IP header and the packet. */
+struct tunnelled {
+	__u32	room;		/* bytes before the packet, the outer IP header's among them */
+	__u8	proto;		/* what it is: IPPROTO_IPIP or IPPROTO_IPV6 */
+	__u8	is_part;	/* more fragments of the outer packet follow */
+	__be16	port;		/* gue: where it came in */
+	__u16	start;		/* remote checksum offload: what is to be summed, and where the sum goes; 0: nothing */
+	__u16	offset;
+};
+
+static __always_inline int decap_gre(ctx_t *ctx, struct tunnelled *t)
 {
-	struct ethhdr *eth;
-	struct xlvs_addr inner;
-	__u32 room, *flags;
-	__u8 proto;
+	struct gre_header *gre = at(ctx, ETH_HLEN + t->room, GRE_BYTES(0));
 
-	if (ctx->vlan_present || ctx->pkt_type)
-		return PASS;
-	if (data_begin(ctx) + HEADERS > data_end(ctx))
-		bpf_skb_pull_data(ctx, ctx->len < HEADERS ? ctx->len : HEADERS);
-	eth = at(ctx, 0, sizeof(*eth));
+	if (!gre || gre->flags & ~htons(GRE_CSUM))
+		return 0;
+	if (gre->protocol == htons(ETH_P_IP))
+		t->proto = IPPROTO_IPIP;
+	else if (gre->protocol == htons(ETH_P_IPV6))
+		t->proto = IPPROTO_IPV6;
+	else
+		return 0;
+	t->room += GRE_BYTES(gre->flags);
+	return 1;
+}
+
+static __always_inline int decap_gue(ctx_t *ctx, struct tunnelled *t)
+{
+	struct gue_header *gue = at(ctx, ETH_HLEN + t->room, GUE_BYTES(0));
+	int remote;
+
+	if (!gue)
+		return 0;
+	t->proto = gue->protocol;
+	t->port = gue->udp.dest;
+	remote = gue->words == 2;
+	if (gue->words && (!remote || gue->flags != htons(GUE_PRIVATE)))
+		return 0;
+	if (remote) {
+		gue = at(ctx, ETH_HLEN + t->room, sizeof(*gue));
+		if (!gue || gue->private != htonl(GUE_REMCSUM))
+			return 0;
+		t->start = ntohs(gue->start);
+		t->offset = ntohs(gue->offset);
+	}
+	t->room += GUE_BYTES(remote);
+	return 1;
+}
+
+/* The outer headers; false: they are none of a tunnel that we know. */
+static __always_inline int decap_outer(ctx_t *ctx, struct tunnelled *t)
+{
+	struct ethhdr *eth = at(ctx, 0, sizeof(*eth));
+
 	if (!eth)
-		return PASS;
+		return 0;
 	if (eth->h_proto == htons(ETH_P_IP)) {
 		struct iphdr *ip = at(ctx, ETH_HLEN, sizeof(*ip));
 
-		if (!ip || ip->version != 4 || ip->ihl != 5 || ip->frag_off & htons(IP_MF | IP_OFFSET))
-			return PASS;
-		proto = ip->protocol;
-		room = sizeof(*ip);
+		if (!ip || ip->version != 4 || ip->ihl != 5 || ip->frag_off & htons(IP_OFFSET))
+			return 0;
+		t->is_part = !!(ip->frag_off & htons(IP_MF));
+		t->proto = ip->protocol;
+		t->room = sizeof(*ip);
 	} else if (eth->h_proto == htons(ETH_P_IPV6)) {
 		struct ipv6hdr *ip = at(ctx, ETH_HLEN, sizeof(*ip));
 
 		if (!ip || ip->version != 6)
-			return PASS;
-		proto = ip->nexthdr;
-		room = sizeof(*ip);
+			return 0;
+		t->proto = ip->nexthdr;
+		t->room = sizeof(*ip);
 	} else {
-		return PASS;
+		return 0;
 	}
-	if (proto == IPPROTO_IPIP) {
-		struct iphdr *ip = at(ctx, ETH_HLEN + room, sizeof(*ip));
+	if (t->proto == IPPROTO_GRE)
+		return decap_gre(ctx, t);
+	if (t->proto == IPPROTO_UDP)
+		return decap_gue(ctx, t);
+	return 1;
+}
+
+/* Complete the checksum that the sender left to us. */
+static __always_inline int decap_checksum(ctx_t *ctx, const struct tunnelled *t)
+{
+	__u32 from = ETH_HLEN + t->start;
+	__u16 check;
+
+	if (from >= ctx->len || t->offset < t->start)
+		return 0;
+	check = ~xlvs_sum(ctx, from, ctx->len - from);
+	if (!check)
+		check = 0xffff;
+	return !bpf_skb_store_bytes(ctx, ETH_HLEN + t->offset, &check, sizeof(check), BPF_F_RECOMPUTE_CSUM);
+}
+
+/* A later fragment of the outer packet. */
+static __always_inline int is_later(ctx_t *ctx)
+{
+	struct ethhdr *eth = at(ctx, 0, sizeof(*eth));
+	struct iphdr *ip = at(ctx, ETH_HLEN, sizeof(*ip));
+
+	return eth && ip && eth->h_proto == htons(ETH_P_IP) && ip->frag_off & htons(IP_OFFSET);
+}
+
+/* The header bytes that are looked at, where `at` finds them. */
+static __always_inline void pull_headers(ctx_t *ctx)
+{
+	if (data_begin(ctx) + HEADERS > data_end(ctx))
+		bpf_skb_pull_data(ctx, ctx->len < HEADERS ? ctx->len : HEADERS);
+}
+
+/* Parsing stops at the outer header: 4 (IPv4) or 41 (IPv6) is no transport protocol of ours. */
+static __always_inline int decap(ctx_t *ctx)
+{
+	struct tunnelled t = {};
+	struct xlvs_addr inner;
+	struct ethhdr *eth;
+	__u32 *flags;
+
+	if (ctx->vlan_present || ctx->pkt_type)
+		return PASS;
+	pull_headers(ctx);
+	if (is_later(ctx)) {
+		int end = gather_later(ctx);
+
+		if (end)
+			return ~end;
+		pull_headers(ctx);
+	}
+	if (!decap_outer(ctx, &t))
+		return PASS;
+	if (t.proto == IPPROTO_IPIP) {
+		struct iphdr *ip = at(ctx, ETH_HLEN + t.room, sizeof(*ip));
 
 		if (!ip || ip->version != 4)
 			return PASS;
 		set_v4(&inner, ip->daddr);
-	} else if (proto == IPPROTO_IPV6) {
-		struct ipv6hdr *ip = at(ctx, ETH_HLEN + room, sizeof(*ip));
+	} else if (t.proto == IPPROTO_IPV6) {
+		struct ipv6hdr *ip = at(ctx, ETH_HLEN + t.room, sizeof(*ip));
 
 		if (!ip || ip->version != 6)
 			return PASS;
@@ -61,17 +163,21 @@ static __always_inline int decap(ctx_t *ctx)
 		return PASS;
 	}
 	flags = bpf_map_lookup_elem(&addrs, &inner);
-	if (!flags || !(*flags & XLVS_ADDR_VIP))
+	if (!flags || !(*flags & XLVS_ADDR_VIP) || (t.port && ntohs(t.port) != *flags >> XLVS_ADDR_PORT_SHIFT))
 		return PASS;
+	if (t.is_part)
+		return gather_first(ctx);
 	/* Kernels before 6.3 do not know the flag; without it a small IPv4 packet in IPv6 is refused. */
-	if (bpf_skb_adjust_room(ctx, -(int)room, BPF_ADJ_ROOM_MAC, BPF_F_ADJ_ROOM_FIXED_GSO |
-				(proto == IPPROTO_IPIP ? BPF_F_ADJ_ROOM_DECAP_L3_IPV4 : BPF_F_ADJ_ROOM_DECAP_L3_IPV6)) &&
-	    bpf_skb_adjust_room(ctx, -(int)room, BPF_ADJ_ROOM_MAC, BPF_F_ADJ_ROOM_FIXED_GSO))
+	if (bpf_skb_adjust_room(ctx, -(int)t.room, BPF_ADJ_ROOM_MAC, BPF_F_ADJ_ROOM_FIXED_GSO |
+				(t.proto == IPPROTO_IPIP ? BPF_F_ADJ_ROOM_DECAP_L3_IPV4 : BPF_F_ADJ_ROOM_DECAP_L3_IPV6)) &&
+	    bpf_skb_adjust_room(ctx, -(int)t.room, BPF_ADJ_ROOM_MAC, BPF_F_ADJ_ROOM_FIXED_GSO))
+		return drop(XLVS_DROP_no_headroom);
+	if (t.start && !decap_checksum(ctx, &t))
 		return drop(XLVS_DROP_no_headroom);
 	eth = at(ctx, 0, sizeof(*eth));
 	if (!eth)
 		return drop(XLVS_DROP_no_headroom);
-	eth->h_proto = proto == IPPROTO_IPIP ? htons(ETH_P_IP) : htons(ETH_P_IPV6);
+	eth->h_proto = t.proto == IPPROTO_IPIP ? htons(ETH_P_IP) : htons(ETH_P_IPV6);
 	count(XLVS_COUNT_decapsulated);
 	return bpf_redirect(ctx->ifindex, BPF_F_INGRESS);
 }

@@ -10,7 +10,7 @@
 #define XLVS_RELAY_H
 
 #include "find.h"
-#include "fwd/ipip.h"
+#include "fwd/tunnel.h"
 #include "icmp.h"
 
 /*
@@ -153,18 +153,19 @@ static __noinline int relay_to_server(ctx_t *ctx, struct walk *w)
 	if (p->ttl <= 1)
 		return drop(XLVS_DROP_ttl);
 	fwd = WORD_FWD(w->found.word);
-	if (fwd == XLVS_FWD_ipip)
-		hop_find(ctx, p, &w->hop, &s->src, &s->addr, ipip_room(s));
+	if (fwd >= XLVS_FWD_ipip)
+		hop_find(ctx, p, &w->hop, &s->src, &s->addr,
+			 TUNNEL_ROOM(xlvs_tunnel_room(ctx, p, WORD_SERVER(w->found.word), fwd)));
 	else
 		hop_find(ctx, p, &w->hop, &p->src, &s->addr, 0);
 	if (!hop_usable(&w->hop))
 		return hop_drop(&w->hop);
 	flow_count(&w->found, p, s->service, 0);
 	if (fwd == XLVS_FWD_nat) {
-		if (!translate(ctx, p, q, 1, &s->addr, s->port))
+		if (!translate(ctx, p, q, 1, &s->addr, port_of(s) ? port_of(s) : QUOTED_PORT(q)))
 			return drop(XLVS_DROP_no_headroom);
-	} else if (fwd == XLVS_FWD_ipip) {
-		if (!ipip_to_server(ctx, p, s))
+	} else if (fwd >= XLVS_FWD_ipip) {
+		if (!tunnel_to_server(ctx, p, WORD_SERVER(w->found.word), fwd, 0))
 			return drop(XLVS_DROP_no_headroom);
 	} else if (!age(ctx, p, 1)) {
 		return drop(XLVS_DROP_no_headroom);
@@ -178,6 +179,7 @@ static __noinline int relay_to_client(ctx_t *ctx, struct walk *w)
 	struct pkt *p = &w->p;
 	struct xlvs_server *s;
 	struct quote *q = scratch_at(KEY_AT);
+	const struct xlvs_addr *virt;
 
 	if (!w || !q || !w->found.flow || WORD_FWD(w->found.word) != XLVS_FWD_nat)
 		return PASS;
@@ -186,13 +188,16 @@ static __noinline int relay_to_client(ctx_t *ctx, struct walk *w)
 	s = server_at(WORD_SERVER(w->found.word));
 	if (!s)
 		return PASS;
-	hop_find(ctx, p, &w->hop, &s->virt, &p->dst, 0);
+	virt = virtual_end(w, s);
+	if (!virt)
+		return drop(XLVS_DROP_busy);
+	hop_find(ctx, p, &w->hop, virt, &p->dst, 0);
 	if (WORD_LOCAL(w->found.word))
 		w->hop.rc = BPF_FIB_LKUP_RET_SUCCESS;
 	if (!hop_usable(&w->hop))
 		return hop_drop(&w->hop);
 	flow_count(&w->found, p, s->service, 1);
-	if (!translate(ctx, p, q, 0, &s->virt, s->vport))
+	if (!translate(ctx, p, q, 0, virt, s->vport ? s->vport : QUOTED_PORT(q)))
 		return drop(XLVS_DROP_no_headroom);
 	if (WORD_LOCAL(w->found.word))
 		return to_local_client(ctx);

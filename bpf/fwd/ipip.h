@@ -1,91 +1,19 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/*
- * ipip: IP in IP (RFC 2003, RFC 2473, RFC 4213), all four mixes of families.
- * The outer header as IPVS writes it (ip_vs_tunnel_xmit): TTL and TOS of the
- * inner one after it was counted down, congestion experienced not copied
- * (RFC 6040 §4.1, normal mode), DF of an inner IPv4, no flow label.
- */
+/* ipip: IP in IP (RFC 2003, RFC 2473, RFC 4213), all four mixes of families.  outer.h says what the header is like. */
 #ifndef XLVS_FWD_IPIP_H
 #define XLVS_FWD_IPIP_H
 
-#include "../hop.h"
-
-#define ECN_MASK	3
-#define ECN_CE		3
-#define ECN_ECT0	2
-
-static __always_inline __u32 ipip_room(const struct xlvs_server *s)
-{
-	return is_v4(&s->addr) ? sizeof(struct iphdr) : sizeof(struct ipv6hdr);
-}
-
-static __always_inline __u8 outer_tos(__u8 tos)
-{
-	return (tos & ECN_MASK) == ECN_CE ? (tos & ~ECN_MASK) | ECN_ECT0 : tos;
-}
-
-/* Make *room* bytes between the Ethernet header, whose every field is written later, and the packet. */
-static __always_inline int make_room(ctx_t *ctx, __u32 room)
-{
-#ifdef XLVS_XDP
-	return !bpf_xdp_adjust_head(ctx, -(int)room);
-#else
-	/* Every segment of a GSO packet gets the outer header; hop_find has judged the segments' size. */
-	return !bpf_skb_adjust_room(ctx, room, BPF_ADJ_ROOM_MAC, BPF_F_ADJ_ROOM_FIXED_GSO |
-		(room == sizeof(struct iphdr) ? BPF_F_ADJ_ROOM_ENCAP_L3_IPV4 : BPF_F_ADJ_ROOM_ENCAP_L3_IPV6));
-#endif
-}
-
-static __always_inline int outer_v4(ctx_t *ctx, const struct pkt *p, const struct xlvs_server *s)
-{
-	struct ethhdr *eth = at(ctx, 0, sizeof(*eth));
-	struct iphdr *ip = at(ctx, ETH_HLEN, sizeof(*ip));
-	int df = p->df && !p->v6;
-	/* Halfwords, as the checksum adds them up. */
-	__u16 version_tos = htons(0x4500 | outer_tos(p->tos)), len = htons(p->len + sizeof(*ip));
-	__u16 id = df ? 0 : bpf_get_prandom_u32(), frag_off = df ? htons(IP_DF) : 0;
-	__u16 ttl_proto = p->ttl | (p->v6 ? IPPROTO_IPV6 : IPPROTO_IPIP) << 8;
-
-	if (!eth || !ip)
-		return 0;
-	eth->h_proto = htons(ETH_P_IP);
-	*(__u16 *)ip = version_tos;
-	ip->tot_len = len;
-	ip->id = id;
-	ip->frag_off = frag_off;
-	*(__u16 *)&ip->ttl = ttl_proto;
-	ip->check = ~csum_fold((__u64)version_tos + len + id + frag_off + ttl_proto + s->src.w[3] + s->addr.w[3]);
-	ip->saddr = s->src.w[3];
-	ip->daddr = s->addr.w[3];
-	return 1;
-}
-
-static __always_inline int outer_v6(ctx_t *ctx, const struct pkt *p, const struct xlvs_server *s)
-{
-	struct ethhdr *eth = at(ctx, 0, sizeof(*eth));
-	struct ipv6hdr *ip = at(ctx, ETH_HLEN, sizeof(*ip));
-
-	if (!eth || !ip)
-		return 0;
-	eth->h_proto = htons(ETH_P_IPV6);
-	*(__be32 *)ip = htonl(6u << 28 | (__u32)outer_tos(p->tos) << 20);
-	ip->payload_len = htons(p->len);
-	ip->nexthdr = p->v6 ? IPPROTO_IPV6 : IPPROTO_IPIP;
-	ip->hop_limit = p->ttl;
-	memcpy(&ip->saddr, &s->src, sizeof(ip->saddr));
-	memcpy(&ip->daddr, &s->addr, sizeof(ip->daddr));
-	return 1;
-}
+#include "outer.h"
 
 static __always_inline int ipip_to_server(ctx_t *ctx, struct pkt *p, const struct xlvs_server *s)
 {
-	int v4 = is_v4(&s->addr);
+	__u8 proto = p->v6 ? IPPROTO_IPV6 : IPPROTO_IPIP;
 
 	if (!age(ctx, p, 1))
 		return 0;
-	if (v4)
-		return make_room(ctx, sizeof(struct iphdr)) && outer_v4(ctx, p, s);
-	return make_room(ctx, sizeof(struct ipv6hdr)) && outer_v6(ctx, p, s);
+	if (is_v4(&s->addr))
+		return make_room(ctx, sizeof(struct iphdr), 1, 0) && outer_v4(ctx, p, s, proto, 0, p->ttl);
+	return make_room(ctx, sizeof(struct ipv6hdr), 0, 0) && outer_v6(ctx, p, s, proto, 0);
 }
 
 #endif

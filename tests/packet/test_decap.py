@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import pytest
+from scapy.layers.inet import IP
 from scapy.packet import Packet
 
 from tests.packet import network as net
-from tests.packet.director import PASS, SENT, Director, at
+from tests.packet.director import GONE, PASS, SENT, Director, at
 from tests.packet.errors import error
 from tests.packet.frames import (
     FROM_CLIENT,
@@ -105,12 +106,77 @@ def test_what_is_not_what_it_says_passes(server: Director, family: int, outer: i
     assert (out.verdict, out.packet) == (PASS, sent)
 
 
-def test_fragments_of_the_tunnel_pass(server: Director, family: int) -> None:
-    """The stack puts them together; unwrapping one would tear the packet apart."""
-    for fields in ({"flags": "MF"}, {"frag": 10}):
-        sent = tunnel(4, tcp(to_vip(family), "S"), df=False, **fields)
+def pieces(inner: Frame, size: int, *, ident: int = 7) -> list[Frame]:
+    """Return the tunnel packet in fragments with *size* bytes of it each."""
+    whole = tunnel(4, inner, df=False, id=ident)
+    header, body = whole.ip[:20], whole.ip[20:]
+    proto, way = header[9], Ends(net.DIRECTOR[4], 0, net.server(4, 1), 0)
+    return [
+        frame(
+            ip_header(way, proto=proto, df=False, id=ident, frag=i // 8, flags="MF" if i + size < len(body) else "")
+            / body[i : i + size]
+        )
+        for i in range(0, len(body), size)
+    ]
+
+
+def test_fragments_of_the_tunnel_become_the_packet(server: Director, family: int) -> None:
+    """In any order behind the first; the fragment that comes last becomes the inner packet."""
+    inner = udp(to_vip(family), bytes(range(256)) * 8)
+    first, *rest = pieces(inner, 504)
+    assert len(rest) == 4
+    for order in (rest, rest[::-1], [rest[2], rest[0], rest[3], rest[1]]):
+        outs = [server.packet(piece, "decap") for piece in (first, *order)]
+        assert [out.verdict for out in outs] == [GONE] * 4 + [SENT]
+        assert outs[-1].packet == inner
+    assert server.drops() == {}
+
+
+def test_two_tunnel_packets_in_turns(server: Director, family: int) -> None:
+    """The id tells them apart."""
+    one, two = (udp(to_vip(family, port), bytes([port % 256]) * 1400) for port in (4001, 4002))
+    sent = [
+        piece for pair in zip(pieces(one, 1400, ident=1), pieces(two, 1400, ident=2), strict=True) for piece in pair
+    ]
+    outs = [server.packet(piece, "decap") for piece in sent]
+    assert [out.verdict for out in outs] == [GONE, GONE, SENT, SENT]
+    assert [out.packet for out in outs[2:]] == [one, two]
+
+
+def test_a_fragment_that_comes_twice_counts_once(server: Director, family: int) -> None:
+    """Also the first one, with which everything begins anew."""
+    inner = udp(to_vip(family), bytes(range(250)) * 6)
+    first, second, third = pieces(inner, 600)
+    verdicts = [server.packet(piece, "decap").verdict for piece in (first, second, second)]
+    assert verdicts == [GONE, GONE, PASS]
+    assert server.packet(third, "decap").packet == inner
+    assert server.packet(third, "decap").verdict is PASS
+    verdicts = [server.packet(piece, "decap").verdict for piece in (first, second, first, third)]
+    assert verdicts == [GONE] * 4
+    assert server.packet(second, "decap").packet == inner
+
+
+def test_fragments_of_others_pass(server: Director, family: int) -> None:
+    """Of other tunnels, of no tunnel, later ones without a first: the stack has them as they came."""
+    other = "203.0.113.1" if family == 4 else "2001:db8:f::1"
+    strangers = pieces(udp(f"{at(net.CLIENT[family], 1)} > {at(other, 80)}", bytes(1400)), 800)
+    datagram = udp(to_vip(4), bytes(1400), df=False, flags="MF")
+    lost = pieces(udp(to_vip(family), bytes(1400)), 800, ident=9)[1:]
+    for sent in (*strangers, datagram, *lost):
         out = server.packet(sent, "decap")
         assert (out.verdict, out.packet) == (PASS, sent)
+
+
+def test_what_is_too_long_passes(server: Director, family: int) -> None:
+    """A fragment behind the room for it is left to the stack."""
+    first, second = pieces(udp(to_vip(family), bytes(1400)), 800)
+    assert server.packet(first, "decap").verdict is GONE
+    header = IP(second.ip)
+    header.frag = (9216 - 8) // 8
+    del header.chksum
+    sent = frame(header)
+    out = server.packet(sent, "decap")
+    assert (out.verdict, out.packet) == (PASS, sent)
 
 
 def test_a_tunnel_packet_cut_short_anywhere_does_no_harm(server: Director, family: int, outer: int) -> None:

@@ -9,7 +9,7 @@ what others attached there.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from pyroute2 import IPRoute
 from pyroute2.netlink.exceptions import NetlinkError
@@ -26,8 +26,8 @@ HANDLE = 1
 ETH_P_ALL = 0x0003
 
 UNUSED = (
-    "services slots servers loads sched_state tables service_stats server_stats flows4 flows6 flow_stripes flow_spill "
-    "flow_wide flow_aliases hops imports interfaces nat_servers fragments"
+    "services slots servers server_options loads sched_state tables service_stats server_stats flows4 flows6 "
+    "flow_stripes flow_spill flow_wide flow_aliases hops imports interfaces nat_servers fragments"
 )
 """Maps of the director: the program shares its object with them, and they need not have their size here."""
 
@@ -36,18 +36,18 @@ MAX_VIPS = 4096
 """How many virtual addresses a real server can have."""
 
 
-def attach(names: Iterable[str], vips: Iterable[Address], made: list[str]) -> None:
+def attach(names: Iterable[str], vips: Mapping[Address, int], made: list[str]) -> None:
     """Unwrap what arrives at each interface for one of *vips*, in place of what `attach` put there before.
+
+    With each goes the UDP port at which gue brings its packets, 0 for none.
 
     Adds interfaces that had no `clsact` to *made*.  Raises `HostError` when
     the program cannot be loaded or attached.
     """
-    loaded = Loader([OBJECTS / "tc.bpf.o"], sizes={**dict.fromkeys(UNUSED.split(), 1), "addrs": MAX_VIPS}).load(
-        programs={PROGRAM}
-    )
+    loaded = Loader([OBJECTS / "tc.bpf.o"], sizes=_sizes()).load(programs={PROGRAM})
     try:
-        for vip in vips:
-            loaded.maps["addrs"].put(vip, _abi.ADDR_VIP)
+        for vip, port in vips.items():
+            loaded.maps["addrs"].put(vip, _abi.ADDR_VIP | port << _abi.ADDR_PORT_SHIFT)
         with IPRoute() as route:
             for name in names:
                 index = _index(route, name)
@@ -61,6 +61,10 @@ def attach(names: Iterable[str], vips: Iterable[Address], made: list[str]) -> No
                     raise HostError(f"cannot attach {PROGRAM} to {name}: {err}") from err
     finally:
         loaded.close()
+
+
+def _sizes() -> dict[str, int]:
+    return {**dict.fromkeys(UNUSED.split(), 1), "addrs": MAX_VIPS, "gathering": _abi.GATHERING}
 
 
 def detach(names: Iterable[str], made: Iterable[str]) -> None:

@@ -1,8 +1,8 @@
-"""`xlvs real-server setup|undo`: make a machine a real server for `route` or `ipip`, or as it was before.
+"""`xlvs real-server setup|undo`: make a machine a real server for `route`, `ipip`, `gue` or `gre`, or as it was before.
 
 Such a server receives packets for the virtual address itself.  It therefore
 has the address on its loopback, must not answer ARP for it (the director
-does), and for `ipip` must take the tunnel header off.  What was changed is
+does), and behind a tunnel must take its headers off.  What was changed is
 remembered per network namespace below the run directory, each sysctl with the
 value it had, so that `undo` restores exactly that.  Any number of virtual
 addresses; setting one up twice changes nothing.
@@ -26,8 +26,11 @@ from pyroute2 import IPRoute
 from xlvs.cli import decap
 from xlvs.errors import HostError, InvalidError, XlvsError
 from xlvs.model import Address
+from xlvs.model.server import TUNNELS
 
-FORWARDS = ("route", "ipip")
+FORWARDS = ("route", *TUNNELS)
+TUNNEL_PORT = 6080
+"""The port of gue when none is told (IANA)."""
 SYSCTLS = Path("/proc/sys/net/ipv4/conf")
 SO_NETNS_COOKIE = 71  # include/uapi/asm-generic/socket.h, since Linux 5.14
 ARPHRD_ETHER = 1  # include/uapi/linux/if_arp.h
@@ -44,6 +47,8 @@ class Vip:
     forward: str
     interfaces: list[str]
     added: bool
+    port: int = 0
+    """The UDP port of gue."""
 
 
 @dataclass(slots=True)
@@ -54,11 +59,11 @@ class Record:
     sysctls: dict[str, str] = field(default_factory=dict)
     clsacts: list[str] = field(default_factory=list)
 
-    def tunnels(self) -> tuple[set[str], list[Address]]:
-        """Return the interfaces that must decapsulate, and for which addresses."""
-        tunnelled = {address: vip for address, vip in self.vips.items() if vip.forward == "ipip"}
+    def tunnels(self) -> tuple[set[str], dict[Address, int]]:
+        """Return the interfaces that must decapsulate, and for which addresses, each with the port of gue or 0."""
+        tunnelled = {address: vip for address, vip in self.vips.items() if vip.forward in TUNNELS}
         names = {name for vip in tunnelled.values() for name in vip.interfaces}
-        return names, [Address.parse(address) for address in tunnelled]
+        return names, {Address.parse(address): vip.port for address, vip in tunnelled.items()}
 
 
 def required_sysctls(vips: Mapping[str, Vip], original: Callable[[str], int]) -> dict[str, int]:
@@ -75,7 +80,7 @@ def required_sysctls(vips: Mapping[str, Vip], original: Callable[[str], int]) ->
             for key, least in (("arp_ignore", 1), ("arp_announce", 2)):
                 if original(f"{scope}/{key}") < least:
                     wanted[f"{scope}/{key}"] = least
-        if vip.forward == "ipip":
+        if vip.forward in TUNNELS:
             for name in vip.interfaces:
                 # The client's packet comes out of the tunnel on the interface towards the director.
                 if max(original("all/rp_filter"), original(f"{name}/rp_filter")) == STRICT:
@@ -83,13 +88,16 @@ def required_sysctls(vips: Mapping[str, Vip], original: Callable[[str], int]) ->
     return wanted
 
 
-def setup(vip: Address, forward: str, interface: str | None) -> list[str]:
-    """Make this network namespace a real server for *vip*; return its interfaces.  Raises `HostError`."""
+def setup(vip: Address, forward: str, interface: str | None, port: int = 0) -> list[str]:
+    """Make this network namespace a real server for *vip*; return its interfaces.
+
+    *port* is that of gue.  Raises `HostError`.
+    """
     with IPRoute() as route, _locked_record() as record:
         interfaces = _interfaces(route, interface)
         before = record.vips.get(str(vip))
         added = before.added if before else not _on_loopback(route, vip)
-        record.vips[str(vip)] = Vip(forward, interfaces, added)
+        record.vips[str(vip)] = Vip(forward, interfaces, added, port)
         try:
             _settle(record, left=set(before.interfaces if before else ()))
             # Last: an address that is there before the sysctls would be answered for.
@@ -238,6 +246,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Describe the options of `xlvs real-server`."""
     parser.add_argument("action", choices=("setup", "undo"), help="make this machine a real server, or take it back")
     parser.add_argument("--forward", choices=FORWARDS, help="how the director sends packets here")
+    parser.add_argument(
+        "--tunnel-port", type=int, default=TUNNEL_PORT, metavar="N", help="the UDP port of gue (default: %(default)s)"
+    )
     parser.add_argument("--vip", required=True, metavar="ADDRESS", help="the virtual address")
     parser.add_argument("--interface", metavar="I", help="where packets come in (default: every Ethernet interface)")
 
@@ -251,8 +262,11 @@ def run(options: argparse.Namespace) -> int:
         undo(vip, options.forward, options.interface)
         return 0
     if options.forward is None:
-        raise InvalidError("setup needs --forward route or --forward ipip")
-    interfaces = setup(vip, options.forward, options.interface)
+        raise InvalidError(f"setup needs --forward {', '.join(FORWARDS[:-1])} or {FORWARDS[-1]}")
+    if not 1 <= options.tunnel_port <= 65535:
+        raise InvalidError(f"the tunnel port {options.tunnel_port} is outside 1..65535")
+    port = options.tunnel_port if options.forward == "gue" else 0
+    interfaces = setup(vip, options.forward, options.interface, port)
     print(f"{vip} is set up for {options.forward} on {', '.join(interfaces)}")
     return 0
 
