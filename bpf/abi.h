@@ -31,6 +31,8 @@
 #define XLVS_HINT_FACTOR	0x9e3779b1u
 #define XLVS_MAX_INTERFACES	4096	/* a power of two: an interface has the slot ifindex modulo this */
 #define XLVS_MAX_FRAGMENTS	8192
+#define XLVS_MAX_LOCALITIES	16384	/* as many as IPVS keeps for a service */
+#define XLVS_GATHERING		128	/* tunnelled packets of which a real server has some fragments; a power of two */
 
 #define XLVS_SLOTS_PER_BLOCK	16
 #define XLVS_SERVICE_BLOCKS	64	/* so a service has at most 1024 servers */
@@ -88,6 +90,7 @@ struct xlvs_service_key {
  * is 0.  The words before say which family: those of a mapped IPv4 address, or zeros.
  */
 #define XLVS_PROTO_MARK		255
+#define XLVS_PROTO_TEMPLATE	254	/* only in the flow table: see template.h */
 
 #define XLVS_SCHED_F_FALLBACK	(1 << 0)	/* flag-1: sh-fallback, mh-fallback */
 #define XLVS_SCHED_F_PORT	(1 << 1)	/* flag-2: sh-port, mh-port */
@@ -117,6 +120,7 @@ struct xlvs_service {
 
 #define XLVS_SERVICE_OPS	(1 << 0)	/* one-packet scheduling: no flows */
 #define XLVS_SERVICE_LIMITED	(1 << 1)	/* some of its servers have thresholds */
+#define XLVS_SERVICE_EVEN	(1 << 2)	/* its servers have the same weight, or 0 */
 
 /* How a persistent service tells clients apart, beside their addresses. */
 #define XLVS_ENGINE_NONE	0
@@ -136,13 +140,16 @@ struct xlvs_versions {
 
 /*
  * Whom a flow goes to, and how: a server's number with the forwarding method
- * above it.  In tables, XLVS_DRAINED marks a server of weight 0.
+ * above it.  In tables, XLVS_DRAINED marks a server of weight 0.  In the first
+ * slot of a block, XLVS_RUN says that its servers' numbers fall one by one, and
+ * are of one page of overheads.
  */
-#define XLVS_NUMBER_BITS	27
-#define XLVS_DRAINED		(1u << XLVS_NUMBER_BITS)
+#define XLVS_NUMBER_BITS	26
+#define XLVS_RUN		(1u << XLVS_NUMBER_BITS)
+#define XLVS_DRAINED		(1u << 27)
 #define XLVS_CHOICE_FWD_SHIFT	28
 #define XLVS_NO_SERVER		0xffffffffu
-#define CHOICE_NUMBER(choice)	((choice) & (XLVS_DRAINED - 1))
+#define CHOICE_NUMBER(choice)	((choice) & (XLVS_RUN - 1))
 #define CHOICE_FWD(choice)	((choice) >> XLVS_CHOICE_FWD_SHIFT)
 
 /* A server's place in its service.  Places move, server numbers do not. */
@@ -173,6 +180,8 @@ struct xlvs_server {
 
 #define XLVS_SERVER_LIMITED	(1 << 0)	/* has thresholds */
 #define XLVS_SERVER_PERSISTENT	(1 << 1)	/* its service is persistent */
+#define XLVS_SERVER_QUIESCENT	(1 << 2)	/* and its weight is 0 */
+#define XLVS_SERVER_ANY_PORT	(1 << 3)	/* nat leaves the port that the client asked for */
 
 /* What few packets need to know about a server. */
 struct xlvs_options {
@@ -193,16 +202,41 @@ struct xlvs_load {
 	__s32	active;
 	__s32	inactive;
 	__s32	persistent;	/* templates */
-	__u32	overloaded;	/* the upper threshold was reached, and the lower not yet again */
+	__u32	overloaded;	/* the upper threshold that was reached; 0: none, or since then the lower one was */
+};
+
+/* The same as lc and wlc want it, 256 * active + inactive, so close together that they can look at every server. */
+#define XLVS_PAGE_SERVERS	1024
+
+struct xlvs_page {
+	__u32	pad[XLVS_SLOTS_PER_BLOCK];	/* in the place of servers that a block does not have */
+	__u32	overhead[XLVS_PAGE_SERVERS];
 };
 
 /* Scheduler state: one word, replaced by compare-and-swap. */
 struct xlvs_sched_state {
 	__u32	pos;		/* place of the last choice; XLVS_POS_HEAD: before the first */
-	__s32	cw;		/* wrr: current weight; of rr and wrr with a ring, the last choice's index in that, or -1 */
+	__s32	cw;		/* wrr: current weight; of rr and wrr with a ring, the last choice's index in that, or -1; lblc, lblcr: second of the first choice */
 };
 
 #define XLVS_POS_HEAD		0xffffffffu
+
+/* Of lblc and lblcr: a service's virtual address, and the servers that its flows go to. */
+struct xlvs_locality_key {
+	struct xlvs_addr virt;
+	__u32	service;	/* its number */
+};
+
+#define XLVS_LOCALITY_SERVERS	16
+#define XLVS_LOCALITY_S		(24 * 60 * 60)	/* lblc_expiration, lblcr_expiration */
+
+struct xlvs_locality {
+	__u32	used;		/* second of CLOCK_MONOTONIC; a day later it counts no more */
+	__u32	changed;	/* likewise; a day later lblcr gives up the server with the most load */
+	__u32	n;
+	__u32	pad;
+	__u32	server[XLVS_LOCALITY_SERVERS];	/* numbers, in the order they came */
+};
 
 struct xlvs_stats {
 	__u64	conns;
@@ -217,6 +251,9 @@ struct xlvs_stats {
 #define XLVS_ADDR_VIP		(1 << 0)	/* a virtual address, or one with flows left */
 #define XLVS_ADDR_SERVER	(1 << 1)	/* a real server behind nat */
 #define XLVS_ADDR_DIRECTOR	(1 << 2)	/* an address that local clients of route and ipip appear from */
+
+/* On a real server, above: the UDP port at which gue brings packets for the address. */
+#define XLVS_ADDR_PORT_SHIFT	16
 
 #define XLVS_IF_XMIT		(1 << 0)	/* XDP may redirect to it */
 #define XLVS_IF_HEAL		(1 << 1)	/* hands XDP packets with partial checksums (veth, virtio) */
@@ -241,7 +278,33 @@ struct xlvs_config {
 	__u32	handover;	/* XLVS_HANDOVER_* */
 	__u32	handover_to;	/* which table takes over: the lower half of its seed[0] */
 	__u32	moment_shift;	/* 2 to the power of this many jiffies are a moment, a bit less than half a second */
+	__u32	sysctls;	/* XLVS_SYSCTL_*: those that are on */
+	__u32	segmenter;	/* ifindex of the device that takes GSO packets and gives their segments back; 0: there is none */
+	__u32	drop_rate;	/* one of so many new connections is refused; 0: none */
+	__u32	marker;		/* ifindex of the device that packets leave by whose firewall mark may be a service's; 0: none is */
 };
+
+/* Of a packet at the marker, its priority: it had no DF, which Netfilter has set. */
+#define XLVS_MARKER_NO_DF	0x786c6466
+
+#define XLVS_SEGMENTER_MAC	0x02786c767301	/* of the end where segments come in; 02 and "xlvs" */
+
+/* The switches of IPVS that packets are asked for. */
+#define XLVS_SYSCTL_SLOPPY_TCP		(1 << 0)
+#define XLVS_SYSCTL_SLOPPY_SCTP		(1 << 1)
+#define XLVS_SYSCTL_EXPIRE_NODEST	(1 << 2)
+#define XLVS_SYSCTL_EXPIRE_QUIESCENT	(1 << 3)
+#define XLVS_SYSCTL_NAT_ICMP_SEND	(1 << 4)
+#define XLVS_SYSCTL_SCHEDULE_ICMP	(1 << 5)
+#define XLVS_SYSCTL_IGNORE_TUNNELED	(1 << 6)
+#define XLVS_SYSCTL_BACKUP_ONLY		(1 << 7)
+#define XLVS_SYSCTL_CACHE_BYPASS	(1 << 8)
+#define XLVS_SYSCTL_PMTU_DISC		(1 << 9)
+#define XLVS_SYSCTL_SECURE_TCP		(1 << 10)
+#define XLVS_SYSCTL_REUSE		(1 << 11)
+#define XLVS_SYSCTL_REUSE_NO_OUTPUT	(1 << 12)
+#define XLVS_SYSCTL_SNAT_REROUTE	(1 << 13)
+#define XLVS_SYSCTL_DROP_ENTRY		(1 << 14)
 
 struct xlvs_frag_key {
 	struct xlvs_addr src;

@@ -20,7 +20,7 @@ struct xlvs_flow {
 	__u32	life;		/* XLVS_FLOW_*; 0 in a slot that never held a flow */
 	__u32	seen;		/* jiffies of the last packet, their lower half */
 	__u32	hops;		/* remembered next hops: tag, 12 bits towards the server, 12 towards the client */
-	__u32	in_bytes;	/* from the IP header on, modulo 2^30; XLVS_FLOW_WIDE: and what `flow_wide` says */
+	__u32	in_bytes;	/* from the IP header on, modulo 2^30; XLVS_FLOW_WIDE: and what `flow_wide` says.  Of a template: how many seconds it may be idle */
 	__u32	out_bytes;
 };
 

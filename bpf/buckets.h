@@ -49,7 +49,7 @@
 /* No flow's last packet is this long ago: such an age is a clock that was read a moment earlier. */
 #define AGE_AHEAD		0xf0000000u
 
-enum { CLASS_TCP, CLASS_UDP, CLASS_NONE = XLVS_FLOW_CLASS };
+enum { CLASS_TCP, CLASS_UDP, CLASS_TEMPLATE = XLVS_FLOW_CLASS, CLASS_NONE };
 
 /* What flow a packet is of.  Without *reply* the other end is the virtual one, with it the real server. */
 struct ends {
@@ -106,6 +106,14 @@ static __always_inline struct xlvs_config *the_config(void)
 	return bpf_map_lookup_elem(&config, &zero);
 }
 
+/* One of IPVS's switches, XLVS_SYSCTL_*. */
+static __always_inline int is_on(__u32 sysctl)
+{
+	struct xlvs_config *c = the_config();
+
+	return c && c->sysctls & sysctl;
+}
+
 static __always_inline struct xlvs_head *the_head(void)
 {
 	__u32 zero = 0;
@@ -129,14 +137,33 @@ static __always_inline struct xlvs_server *server_at(__u32 number)
 	return bpf_map_lookup_elem(&servers, &number);
 }
 
+/* The port to which nat translates; 0: to none. */
+static __always_inline __be16 port_of(const struct xlvs_server *s)
+{
+	return s->flags & XLVS_SERVER_ANY_PORT ? 0 : s->port;
+}
+
 static __always_inline __u8 class_of(__u8 proto)
 {
-	return proto == IPPROTO_TCP ? CLASS_TCP : proto == IPPROTO_UDP ? CLASS_UDP : CLASS_NONE;
+	switch (proto) {
+	case IPPROTO_TCP:
+		return CLASS_TCP;
+	case IPPROTO_UDP:
+		return CLASS_UDP;
+	case XLVS_PROTO_TEMPLATE:
+		return CLASS_TEMPLATE;
+	}
+	return CLASS_NONE;
 }
 
 static __always_inline __u8 proto_of(__u8 class)
 {
-	return class == CLASS_TCP ? IPPROTO_TCP : IPPROTO_UDP;
+	return class == CLASS_TCP ? IPPROTO_TCP : class == CLASS_UDP ? IPPROTO_UDP : XLVS_PROTO_TEMPLATE;
+}
+
+static __always_inline int is_template(__u8 state)
+{
+	return state >> XLVS_FLOW_CLASS_SHIFT == CLASS_TEMPLATE;
 }
 
 /* The first eight bytes of a flow from these ends; of a reply's the virtual port is not known. */
@@ -188,7 +215,7 @@ static __always_inline __u64 *word_at(struct xlvs_flow *flow)
 /* Is *flow*, a wide one or not, that of these ends?  Then *word* is its word. */
 static __always_inline int flow_is(const struct xlvs_flow *flow, const struct ends *e, int wide, __u64 *word)
 {
-	const __u64 mask = e->reply ? 0x0000ffffffffffffull : ~0ull;
+	__u64 mask = e->reply ? 0x0000ffffffffffffull : ~0ull;
 	const volatile __u64 *w = (const void *)flow;
 	__u64 want = ends_of(e), first, again, between;
 
@@ -200,7 +227,12 @@ static __always_inline int flow_is(const struct xlvs_flow *flow, const struct en
 	if (e->reply) {
 		struct xlvs_server *s = server_at(WORD_SERVER(first));
 
-		if (!s || WORD_FWD(first) != XLVS_FWD_nat || s->port != e->ports >> 16 || !same_addr(&s->addr, e->other))
+		/* Without a port of its own the server has the one that the client asked for. */
+		if (s && !port_of(s))
+			mask = ~0ull;
+		else if (!s || s->port != e->ports >> 16)
+			return 0;
+		if (WORD_FWD(first) != XLVS_FWD_nat || !same_addr(&s->addr, e->other) || ((w[0] ^ want) & mask))
 			return 0;
 	} else if ((__u32)first != e->other->w[3]) {
 		return 0;

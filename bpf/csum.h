@@ -100,17 +100,17 @@ static __always_inline int rewrite_port(ctx_t *ctx, const struct pkt *p, int sou
 	return 1;
 }
 
-#ifdef XLVS_XDP
-
-#define HEAL_CHUNK	64
-#define HEAL_CHUNKS	64	/* 4 KiB: no linear XDP buffer holds more */
-
 static __always_inline __u64 pseudo_sum(const struct pkt *p)
 {
 	__u32 len = p->len - (p->l4 - p->l3);
 
 	return addr_sum(&p->src, p->v6) + addr_sum(&p->dst, p->v6) + htons(len) + htons(p->proto);
 }
+
+#ifdef XLVS_XDP
+
+#define HEAL_CHUNK	64
+#define HEAL_CHUNKS	64	/* 4 KiB: no linear XDP buffer holds more */
 
 /* True if the checksum field holds only the pseudo-header's sum.  Fragments are never partial. */
 static __always_inline int is_partial(ctx_t *ctx, const struct pkt *p)

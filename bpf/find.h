@@ -1,13 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Steps 2 to 5 of the walk: is it worth a look, which flow is it of, and if it
- * may begin one, of which service, to which server?
+ * Steps 2 and 3 of the walk: is the packet worth a look, and which flow is it of?
  */
 #ifndef XLVS_FIND_H
 #define XLVS_FIND_H
 
+#include "choose.h"
 #include "hop.h"
-#include "schedule.h"
 
 /* A superset of addr_flags(), without a hash lookup. */
 static __always_inline __u32 addr_hint(const struct xlvs_addr *a)
@@ -26,128 +25,16 @@ static __always_inline __u32 addr_flags(const struct xlvs_addr *a)
 	return flags ? *flags : 0;
 }
 
-static __always_inline int overflowing(void)
-{
-	struct xlvs_head *h = the_head();
-
-	return h && READ_ONCE(h->overflow_until) && bpf_jiffies64() < READ_ONCE(h->overflow_until);
-}
-
-static __always_inline void overflow(void)
-{
-	struct xlvs_config *c = the_config();
-	struct xlvs_head *h = the_head();
-
-	if (c && h)
-		WRITE_ONCE(h->overflow_until, bpf_jiffies64() + (__u64)OVERFLOW_S * c->hz);
-	count(XLVS_COUNT_flow_full);
-}
-
-static __always_inline struct xlvs_service *service_find(const struct xlvs_addr *addr, __be16 port, __u8 proto)
-{
-	struct xlvs_service_key k = { .addr = *addr, .port = port, .proto = proto };
-	struct xlvs_versions *versions = bpf_map_lookup_elem(&services, &k);
-	struct xlvs_service *svc;
-
-	if (!versions)
-		return NULL;
-	svc = has_turned(versions->turn) ? &versions->next : &versions->now;
-	return svc->present ? svc : NULL;
-}
-
-/* IPVS's conn_reuse_mode 1: a new connection on the ports of one that is over is scheduled anew. */
+/* A new connection on the ports of one that is over is scheduled anew, as conn_reuse_mode says (is_new_conn_expected). */
 static __always_inline int is_reuse(const struct pkt *p, __u64 word)
 {
 	__u8 state = WORD_STATE(word);
 
-	return p->proto == IPPROTO_TCP && (p->tcp & (TCP_SYN | TCP_ACK | TCP_RST)) == TCP_SYN &&
-	       (state == XLVS_STATE_TIME_WAIT || state == XLVS_STATE_CLOSE);
-}
-
-enum choice { NOT_OURS, CHOSEN, NO_SERVER, RACED, NEW, FULL };
-
-/* No flow yet: find the service, choose a server.  CHOSEN: the packet goes there without a flow, NEW: with one. */
-static __noinline int choose(struct walk *w)
-{
-	struct xlvs_service *svc;
-
-	if (!w)
-		return NOT_OURS;
-	svc = service_find(&w->p.dst, w->p.dport, w->p.proto);
-	if (!svc)
-		return NOT_OURS;
-	if (w->p.frag == FRAG_LATER || (w->p.proto == IPPROTO_TCP && !tcp_opens(w->p.tcp))) {
-		if (!overflowing())
-			return NOT_OURS;
-		w->server = xlvs_stateless(svc, &w->p.src, w->p.sport);
-		return w->server == XLVS_NO_SERVER ? NOT_OURS : CHOSEN;
-	}
-	w->server = xlvs_choose(svc, &w->p.src, w->p.sport);
-	return w->server == XLVS_NO_SERVER ? NO_SERVER : NEW;
-}
-
-/* The table is full: choose as everybody will who has only the packet to go by. */
-static __noinline int choose_stateless(struct walk *w)
-{
-	struct xlvs_service *svc;
-
-	if (!w)
-		return NO_SERVER;
-	overflow();
-	svc = service_find(&w->p.dst, w->p.dport, w->p.proto);
-	if (!svc)
-		return NOT_OURS;
-	w->server = xlvs_stateless(svc, &w->p.src, w->p.sport);
-	return w->server == XLVS_NO_SERVER ? NO_SERVER : CHOSEN;
-}
-
-/* Open a flow to the server that was chosen.  Not within choose(): the stack would not hold both. */
-static __noinline int open_chosen(struct walk *w)
-{
-	struct xlvs_server *s;
-	struct key *k;
-	int opened;
-
-	if (!w)
-		return NO_SERVER;
-	s = server_at(w->server);
-	k = scratch_at(KEY_AT);
-	if (k && !k->sought)
-		k = key_forward(&w->p);
-	if (!s || !k)
-		return NO_SERVER;
-	k->server = CHOICE_NUMBER(w->server);
-	k->state = w->p.proto == IPPROTO_TCP ? XLVS_STATE_SYN_RECV : XLVS_STATE_UDP;
-	k->fwd = CHOICE_FWD(w->server);
-	k->local = w->local;
-	opened = flow_open(k);
-	if (opened == OPEN_FULL)
-		return FULL;
-	if (opened == OPENED)
-		count(XLVS_COUNT_flow_opened);
-	if (opened == OPEN_RACED || !flow_at(&w->found, k, k->place))
-		return RACED;
-	account_open(k->server, s->service);
-	return CHOSEN;
-}
-
-/* A new flow's server, or whatever else becomes of a packet without one. */
-static __always_inline int begin_flow(struct walk *w)
-{
-	struct xlvs_server *s;
-	int choice = choose(w);
-
-	if (choice != NEW)
-		return choice;
-	choice = open_chosen(w);
-	if (choice != FULL)
-		return choice;
-	w->found.flow = NULL;
-	choice = choose_stateless(w);
-	s = server_at(w->server);
-	if (choice == CHOSEN && s)
-		account_open(CHOICE_NUMBER(w->server), s->service);
-	return choice;
+	if (likely(p->proto != IPPROTO_TCP || (p->tcp & (TCP_SYN | TCP_ACK | TCP_RST)) != TCP_SYN))
+		return 0;
+	if (state == XLVS_STATE_TIME_WAIT || state == XLVS_STATE_CLOSE)
+		return is_on(XLVS_SYSCTL_REUSE);
+	return state == XLVS_STATE_FIN_WAIT && WORD_FWD(word) != XLVS_FWD_nat && is_on(XLVS_SYSCTL_REUSE_NO_OUTPUT);
 }
 
 /* A reply whose flow found no room: its server is the one the stateless choice would give the client. */
@@ -176,7 +63,25 @@ static __noinline int stateless_reply(struct walk *w)
 	return CHOICE_NUMBER(xlvs_stateless(svc, &w->p.dst, w->p.dport)) == w->server;
 }
 
-enum way { NO_WAY, TO_SERVER, TO_CLIENT, REFUSED, AGAIN };
+#define VIRT_AT		768	/* in the scratch map */
+
+/*
+ * The virtual address that the packet's flow was opened with, NULL: the flow has just gone.  The server knows it, and
+ * its word is better, as the flow's slot may be another's by now; but a service by mark has no address.
+ */
+static __always_inline const struct xlvs_addr *virtual_end(struct walk *w, const struct xlvs_server *s)
+{
+	struct xlvs_addr *virt = scratch_at(VIRT_AT);
+
+	if (likely(s->proto != XLVS_PROTO_MARK))
+		return &s->virt;
+	if (!virt || !w->found.flow)
+		return NULL;
+	flow_virt(w->found.flow, w->found.flow6, virt);
+	return is_still(&w->found, AFTER(virt->w[3])) ? virt : NULL;
+}
+
+enum way { NO_WAY, TO_SERVER, TO_CLIENT, REFUSED, AGAIN, TURNED_AWAY };
 
 /* A packet of a flow, by one lookup.  Flows come before services: a service that is deleted keeps its flows. */
 static __always_inline enum way find_known(struct walk *w, __u32 to, __u32 from, int local)
@@ -191,7 +96,7 @@ static __always_inline enum way find_known(struct walk *w, __u32 to, __u32 from,
 		e = ends_reply(&w->p);
 	else
 		return NO_WAY;
-	if (!find_first(&w->found, &e, opens) || is_idle(w->found.flow, WORD_STATE(w->found.word), w->now))
+	if (!find_first(&w->found, &e, opens) || is_over(w->found.flow, WORD_STATE(w->found.word), w->now))
 		return NO_WAY;
 	if (!reply && unlikely(is_reuse(&w->p, w->found.word)))
 		return NO_WAY;
@@ -289,6 +194,8 @@ static __always_inline enum way begin(struct walk *w)
 		return TO_SERVER;
 	case NO_SERVER:
 		return REFUSED;
+	case DEFENDED:
+		return TURNED_AWAY;
 	case RACED:
 		return forward_find(w) ? TO_SERVER : AGAIN;
 	}

@@ -120,7 +120,8 @@ static __always_inline void flow_step(struct found *found, const struct pkt *p, 
 
 	if (p->proto != IPPROTO_TCP || p->frag == FRAG_LATER)
 		return;
-	next = tcp_step(state, p->tcp, reply ? TCP_OUTPUT : WORD_FWD(found->word) == XLVS_FWD_nat ? TCP_INPUT : TCP_INPUT_ONLY);
+	next = tcp_step(state, p->tcp, reply ? TCP_OUTPUT : WORD_FWD(found->word) == XLVS_FWD_nat ? TCP_INPUT : TCP_INPUT_ONLY,
+			is_on(XLVS_SYSCTL_SECURE_TCP));
 	if (likely(next == state))
 		return;
 	word = WITH_STATE(found->word, next);
@@ -131,8 +132,7 @@ static __always_inline void flow_step(struct found *found, const struct pkt *p, 
 	was_active = is_active(state);
 	if (active == was_active)
 		return;
-	load_add(WORD_SERVER(word), active, 1);
-	load_add(WORD_SERVER(word), was_active, -1);
+	xlvs_load_move(WORD_SERVER(word), state, next);
 }
 
 static __always_inline struct xlvs_stats *stats_of(void *map, __u32 number)

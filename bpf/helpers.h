@@ -29,6 +29,8 @@
 #define WRITE_ONCE(x, v)	(*(volatile typeof(x) *)&(x) = (v))
 /* Hide a value's origin from the compiler: the verifier then sees the bound check we wrote. */
 #define barrier_var(x)		asm volatile("" : "+r"(x))
+/* *n*, which is 1 to *mask* + 1, so that the verifier sees it: from a test against 0 one of 6.1 learns nothing. */
+#define POSITIVE(n, mask) ({ __u32 n_ = (n) - 1; barrier_var(n_); n_ &= (mask); barrier_var(n_); n_ + 1; })
 
 #define htons(x)		((__be16)__builtin_bswap16(x))
 #define ntohs(x)		((__u16)__builtin_bswap16(x))

@@ -61,7 +61,7 @@ static __always_inline __u64 hook_len(ctx_t *ctx)
 
 #else /* TC */
 
-enum verdict { PASS = TC_ACT_OK, DROP = TC_ACT_SHOT };
+enum verdict { PASS = TC_ACT_OK, DROP = TC_ACT_SHOT, GONE = TC_ACT_STOLEN };
 #define COUNT_FORWARDED	XLVS_COUNT_tc_forwarded
 
 static __always_inline __u32 hook_ifindex(ctx_t *ctx)

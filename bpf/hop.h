@@ -36,6 +36,7 @@ struct walk {
 	__u32	server;			/* without a flow: the choice */
 	__u32	now;		/* jiffies, their lower half */
 	int	local;		/* the client is the director itself (TC egress on lo); known at compile time where it is passed beside */
+	__u32	mark;		/* the firewall's, where that is known; else 0 */
 };
 
 /* Bytes of the largest packet that this one becomes on the wire: a GSO packet leaves in segments. */

@@ -158,14 +158,17 @@ static __always_inline int icmp_headers(ctx_t *ctx, const struct pkt *p, const s
 	       !bpf_skb_store_bytes(ctx, ETH_HLEN + sizeof(ip), icmp, sizeof(*icmp), BPF_F_RECOMPUTE_CSUM);
 }
 
-/* Back where the packet came from: to the same neighbour, or up the loopback. */
+/* Back where the packet came from: to the same neighbour, or up the loopback; from the marker the host's stack knows the way. */
 static __always_inline int send_back(ctx_t *ctx, int local)
 {
 	struct ethhdr *eth = at(ctx, 0, sizeof(*eth));
+	struct xlvs_config *c = the_config();
 	__u8 mac[ETH_ALEN];
 
 	if (!eth)
 		return drop(XLVS_DROP_no_headroom);
+	if (c && unlikely(ctx->ifindex == c->marker))
+		return to_local_client(ctx);
 	memcpy(mac, eth->h_dest, ETH_ALEN);
 	memcpy(eth->h_dest, eth->h_source, ETH_ALEN);
 	memcpy(eth->h_source, mac, ETH_ALEN);
@@ -175,7 +178,7 @@ static __always_inline int send_back(ctx_t *ctx, int local)
 #define ICMP_WHY(reason, error, local) ((reason) << 8 | (local ? ICMP_LOCAL : 0) | (error))
 
 /* Drop the packet and tell its sender, in the name of *from*; *reason_error* is ICMP_WHY(). */
-static __noinline int icmp_reply(ctx_t *ctx, struct pkt *p, const struct xlvs_addr *from, __u32 reason_error, __u32 mtu)
+__noinline int xlvs_icmp_reply(ctx_t *ctx, struct pkt *p, const struct xlvs_addr *from, __u32 reason_error, __u32 mtu)
 {
 	__u32 zero = 0, quote, head, reason = reason_error >> 8;
 	struct icmp_bytes icmp;

@@ -39,8 +39,8 @@ static __noinline int import_update(struct xlvs_import *r, struct key *k, __u32 
 	state = WORD_STATE(found.word);
 	if (!swap_word(found.flow, found.word, WITH_STATE(found.word, k->state)))
 		return 0;
-	load_add(k->server, is_active(k->state), 1);
-	load_add(k->server, is_active(state), -1);
+	load_add(k->server, k->state, 1);
+	load_add(k->server, state, -1);
 	import_rest(&found, r);
 	return 0;
 }

@@ -67,12 +67,21 @@ struct {
 
 /* K. Flows per server, by server number. */
 struct {
-	__uint(schema_table, 3);
+	__uint(schema_table, 4);
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(max_entries, XLVS_MAX_SERVERS);
 	__type(key, __u32);
 	__type(value, struct xlvs_load);
 } loads SEC(".maps");
+
+/* K. By server number / XLVS_PAGE_SERVERS. */
+struct {
+	__uint(schema_table, 1);
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, XLVS_MAX_SERVERS / XLVS_PAGE_SERVERS);
+	__type(key, __u32);
+	__type(value, struct xlvs_page);
+} overheads SEC(".maps");
 
 /* K, and U when the order changes.  By the index of a service. */
 struct {
@@ -83,7 +92,16 @@ struct {
 	__type(value, struct xlvs_sched_state);
 } sched_state SEC(".maps");
 
-/* U. By the index of a service: tables of choices for sh and mh (XLVS_NO_SERVER: none), rings of places for rr and wrr. */
+/* K. Where the flows of lblc and lblcr services go, by virtual address.  Full: the one used longest ago goes. */
+struct {
+	__uint(schema_cache, 1);
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, XLVS_MAX_LOCALITIES);
+	__type(key, struct xlvs_locality_key);
+	__type(value, struct xlvs_locality);
+} localities SEC(".maps");
+
+/* U. By the index of a service: tables of choices for sh, dh and mh (XLVS_NO_SERVER: none), rings of places for rr and wrr. */
 struct xlvs_table_map {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(map_flags, BPF_F_INNER_MAP | BPF_F_MMAPABLE);
@@ -267,6 +285,15 @@ struct {
 	__type(value, __u32);
 } previous_tc SEC(".maps");
 
+/* K. How many new connections were asked for while some are refused. */
+struct {
+	__uint(schema_cache, 1);
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, __u64);
+} defence SEC(".maps");
+
 /* K. How far the sweep is. */
 struct {
 	__uint(schema_cache, 1);
@@ -299,7 +326,7 @@ struct {
 
 /* U. One value for the whole director. */
 struct {
-	__uint(schema_user, 2);
+	__uint(schema_user, 4);
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(max_entries, 1);
 	__type(key, __u32);

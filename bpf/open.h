@@ -12,41 +12,22 @@
  * Where a new flow goes: a slot of its bucket, or of the one beside, that is
  * free or whose flow is idle for too long; then the spill; then the slot of the
  * flow, in a state in which no connection is in use, that was seen longest
- * ago.  Flows in use are never ended for a new one.
+ * ago.  Flows in use are never ended for a new one; nor is one that is half
+ * open for less than a second: its client's ACK may be on the way.
  */
 #ifndef XLVS_OPEN_H
 #define XLVS_OPEN_H
 
 #include "alias.h"
+#include "load.h"
 #include "lock.h"
 #include "spill.h"
-
-#define ONE_STATE(number, bit)	((__u64)(bit) << (number))
-
-static const __u64 states_active = 0
-#define XLVS_STATE(number, name, idle, active, reclaim) | ONE_STATE(number, active)
-#include "tbl/state.h"
-#undef XLVS_STATE
-;
 
 static const __u64 states_reclaim = 0
 #define XLVS_STATE(number, name, idle, active, reclaim) | ONE_STATE(number, reclaim)
 #include "tbl/state.h"
 #undef XLVS_STATE
 ;
-
-static __always_inline int is_active(__u8 state)
-{
-	return states_active >> state & 1;
-}
-
-static __always_inline void load_add(__u32 server, int active, int n)
-{
-	struct xlvs_load *l = bpf_map_lookup_elem(&loads, &server);
-
-	if (l)
-		__sync_fetch_and_add(active ? &l->active : &l->inactive, n);
-}
 
 /* Jiffies since the flow's last packet. */
 static __always_inline __u32 flow_age(const struct xlvs_flow *flow, __u32 now)
@@ -56,7 +37,24 @@ static __always_inline __u32 flow_age(const struct xlvs_flow *flow, __u32 now)
 	return age < AGE_AHEAD ? age : 0;
 }
 
+/* Jiffies without a packet after which a flow ends. */
+static __always_inline __u32 idle_of(const struct xlvs_flow *flow, __u8 state)
+{
+	struct xlvs_config *c = the_config();
+	__u32 seconds = is_template(state) ? READ_ONCE(flow->in_bytes) : 0;
+
+	if (!c)
+		return ~0u;
+	return seconds ? seconds * c->hz : c->idle[state & (XLVS_STATE_CODES - 1)];
+}
+
 static __always_inline int is_idle(const struct xlvs_flow *flow, __u8 state, __u32 now)
+{
+	return flow_age(flow, now) > idle_of(flow, state);
+}
+
+/* The same of a flow that a packet is of: no template. */
+static __always_inline int is_over(const struct xlvs_flow *flow, __u8 state, __u32 now)
 {
 	struct xlvs_config *c = the_config();
 
@@ -107,7 +105,8 @@ static __always_inline int flow_leave(struct xlvs_flow *flow, struct xlvs_flow6 
 
 	if (!(unlikely(has_alias(word)) ? swap_local(flow, flow6, word, unused) : swap_word(flow, word, unused)))
 		return 0;
-	load_add(WORD_SERVER(word), is_active(WORD_STATE(word)), -1);
+	load_add(WORD_SERVER(word), WORD_STATE(word), -1);
+	load_ended(WORD_SERVER(word));
 	if (unlikely(has_wide))
 		bpf_map_delete_elem(&flow_wide, &place);
 	count(XLVS_COUNT_flow_expired);
@@ -139,11 +138,13 @@ static __always_inline int found_end(struct found *found, const struct key *k)
 
 /*
  * Choose among the two buckets' slots the one for a new flow: free or idle, or
- * with *reclaim* in no connection's use.  NO_SLOT: none.  *word* is what it holds.
+ * with *reclaim* over, or half open for a second.  NO_SLOT: none.  *word* is
+ * what it holds.
  */
 static __always_inline __u32 choose_slot(const struct xlvs_head *h, __u32 bucket, __u32 now, int reclaim, int v6, __u64 *word)
 {
-	__u32 oldest = 0, chosen = NO_SLOT, i;
+	struct xlvs_config *c = the_config();
+	__u32 oldest = 0, chosen = NO_SLOT, patience = c ? c->hz : 0, i;
 
 	for (i = 0; i < 2 * XLVS_WAYS; i++) {
 		void *at = bucket_at(bucket ^ (i >= XLVS_WAYS), v6);
@@ -161,7 +162,7 @@ static __always_inline __u32 choose_slot(const struct xlvs_head *h, __u32 bucket
 				*word = w;
 				return BLUR(i, h, 2 * XLVS_WAYS);
 			}
-		} else if (IS_LIVE(w) && states_reclaim >> state & 1 && flow_age(flow, now) >= oldest) {
+		} else if (IS_LIVE(w) && states_reclaim >> state & 1 && flow_age(flow, now) >= (is_active(state) && oldest < patience ? patience : oldest)) {
 			oldest = flow_age(flow, now);
 			*word = w;
 			chosen = BLUR(i, h, 2 * XLVS_WAYS);
@@ -211,7 +212,7 @@ static __always_inline int take_slot(struct key *k, __u32 bucket, __u32 slot, __
 	if (IS_LIVE(word) ? !flow_leave(flow, flow6, word, busy, k->place) : !swap_word(flow, word, busy))
 		return 0;
 	fill(flow, flow6, k);
-	load_add(k->server, is_active(k->state), 1);
+	load_add(k->server, k->state, 1);
 	k->word = word_of(k, busy);
 	__sync_lock_test_and_set(word_at(flow), k->word);
 	return 1;
@@ -292,7 +293,7 @@ __noinline int xlvs_flow_spill(struct key *k)
 	WRITE_ONCE(*word_at(&flow->low), word);
 	/* Counted first: a packet of the flow that looks now must not pass the spill by. */
 	__sync_fetch_and_add(&stripe->spilled, 1);
-	load_add(k->server, is_active(k->state), 1);
+	load_add(k->server, k->state, 1);
 	for (i = 0; i < XLVS_SPILL_WAYS; i++) {
 		s->way = i;
 		if (bpf_map_update_elem(&flow_spill, s, flow, BPF_NOEXIST))
@@ -302,7 +303,7 @@ __noinline int xlvs_flow_spill(struct key *k)
 		count(XLVS_COUNT_flow_spilled);
 		return OPENED;
 	}
-	load_add(k->server, is_active(k->state), -1);
+	load_add(k->server, k->state, -1);
 	__sync_fetch_and_add(&stripe->spilled, -1);
 	return OPEN_FULL;
 }
@@ -389,6 +390,8 @@ static __always_inline int flow_open(struct key *k)
 	if (opened == OPENED && READ_ONCE(stripe->used) != 1)
 		WRITE_ONCE(stripe->used, 1);
 	__sync_lock_test_and_set(&stripe->lock, l.version + 2);
+	if (opened == OPENED)
+		load_begun(k->server);
 	k->sought = 0;
 	return opened;
 }

@@ -3,7 +3,8 @@
  * Idle flows end by themselves, daemon or no daemon: a timer in a pinned map
  * goes through a part of the flow table at every tick and rearms itself.
  * Lookups treat an expired flow as absent, so the sweep only has to keep the
- * servers' loads exact and to empty the spill.
+ * servers' loads exact, to empty the spill, and to keep the templates of
+ * connections.
  *
  * It takes no lock: a slot changes hands by its word alone (open.h).  A stripe
  * where no flow was entered since the sweep last found it empty is passed by.
@@ -11,7 +12,8 @@
 #ifndef XLVS_SWEEP_H
 #define XLVS_SWEEP_H
 
-#include "flow.h"
+#include "shed.h"
+#include "template.h"
 
 #define CLOCK_MONOTONIC		1
 #define SWEEP_TICK_NS		(SECOND / 20)
@@ -23,7 +25,32 @@ struct visit {
 	__u32	stripe;
 	__u32	live;
 	__u32	v6;
+	__u32	sysctls;	/* those of SYSCTLS_THAT_END_FLOWS that are on */
 };
+
+static __always_inline int is_persistent(__u32 server)
+{
+	struct xlvs_server *s = server_at(server);
+
+	return s && s->flags & XLVS_SERVER_PERSISTENT;
+}
+
+/* The flow ends: idle for too long, or by one of the sysctls. */
+static __always_inline int is_due(const struct visit *v, const struct xlvs_flow *flow, __u64 word)
+{
+	if (is_idle(flow, WORD_STATE(word), v->now))
+		return 1;
+	return unlikely(v->sysctls) && is_unwanted(flow, word, v->now, v->sysctls);
+}
+
+/* What holds for the whole of a visit. */
+static __always_inline void visit_begin(struct visit *v)
+{
+	struct xlvs_config *c = the_config();
+
+	v->now = bpf_jiffies64();
+	v->sysctls = c ? c->sysctls & SYSCTLS_THAT_END_FLOWS : 0;
+}
 
 static __always_inline int visit_bucket(struct visit *v, __u32 number, int v6)
 {
@@ -40,9 +67,11 @@ static __always_inline int visit_bucket(struct visit *v, __u32 number, int v6)
 
 		if ((WORD_STATE(word) & 15) == XLVS_FLOW_FREE)
 			continue;
-		if (IS_LIVE(word) && is_idle(flow, WORD_STATE(word), v->now) &&
+		if (IS_LIVE(word) && is_due(v, flow, word) &&
 		    flow_end(flow, v6 ? (void *)flow : NULL, word, place))
 			continue;
+		if (IS_LIVE(word) && !is_template(WORD_STATE(word)) && is_persistent(WORD_SERVER(word)))
+			xlvs_template_keep(place);
 		v->live = 1;
 	}
 	return 0;
@@ -91,7 +120,7 @@ static long visit_spilled(void *map, struct xlvs_spill_key *k, struct xlvs_flow6
 	struct key key = {};
 	struct ends e;
 
-	if (!map || !h || !IS_LIVE(word) || !is_idle(&flow->low, WORD_STATE(word), v->now) ||
+	if (!map || !h || !IS_LIVE(word) || !is_due(v, &flow->low, word) ||
 	    !flow_end(&flow->low, flow, word, XLVS_PLACE_SPILL))
 		return 0;
 	/* From here on nobody else deletes the entry; until now it might have become another flow's, key and all. */
@@ -116,7 +145,7 @@ static int sweep_tick(void *map, __u32 *key, struct xlvs_sweeper *s)
 		return 0;
 	all = h->stripes[0] + h->stripes[1];
 	n = all / SWEEP_TICKS + 1;
-	v.now = bpf_jiffies64();
+	visit_begin(&v);
 	v.stripe = at->stripe < all ? at->stripe : 0;
 	bpf_loop(n, visit_stripe, &v, 0);
 	at->stripe = v.stripe + n;

@@ -1,23 +1,30 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The TC programs: the director at the ingress of every interface and at the
- * egress of the loopback, the decapsulation of real servers, and the one that
+ * The TC programs: the director at the ingress of every interface, at the egress
+ * of the loopback and of the marker, the decapsulation of real servers, and the one that
  * arms the expiry timer.
  */
 #include "walk.h"
+#include "marker.h"
 #include "decap.h"
 #include "import.h"
 #include "sweep.h"
 
 SEC("tc") int xlvs_in(struct __sk_buff *ctx)
 {
-	return walk(ctx, 0);
+	return walk(ctx, 0, 0);
 }
 
 /* Packets of clients on the director itself; they leave through the loopback because the virtual address is local. */
 SEC("tc") int xlvs_lo(struct __sk_buff *ctx)
 {
-	return walk(ctx, 1);
+	return walk(ctx, 1, 0);
+}
+
+/* At the egress of the marker: packets whose mark is a service's, or that are for one and have none. */
+SEC("tc") int xlvs_mark(struct __sk_buff *ctx)
+{
+	return unmark(ctx) ? walk(ctx, 0, 1) : PASS;
 }
 
 SEC("tc") int xlvs_decap(struct __sk_buff *ctx)

@@ -12,13 +12,16 @@
 #define XLVS_WALK_H
 
 #include "find.h"
+#include "orphan.h"
 #include "fwd/nat.h"
 #include "fwd/route.h"
 #include "fwd/ipip.h"
+#include "fwd/tunnel.h"
 #ifndef XLVS_XDP
 #include "icmp.h"
 #include "relay.h"
 #include "frag.h"
+#include "stray.h"
 #endif
 
 /* Only frames for this host: a bridge port, or a second hook, must not balance what another will. */
@@ -78,12 +81,68 @@ static __always_inline int is_masked(int local, __u8 fwd)
 	return local && fwd != XLVS_FWD_nat;
 }
 
+#ifndef XLVS_XDP
+/* The real server is the director itself: its own address is the one from which it would be reached. */
+static __always_inline int is_here(const struct hop *hop, const struct xlvs_server *s)
+{
+	return hop->rc == BPF_FIB_LKUP_RET_NOT_FWDED && same_addr(&s->src, &s->addr);
+}
+
+/* A packet that is too big for its way may be cut up by the host's stack. */
+static __always_inline int may_be_cut(const struct pkt *p, const struct xlvs_server *s, __u8 fwd, int local)
+{
+	struct xlvs_config *c = the_config();
+
+	if (local || p->v6 || fwd == XLVS_FWD_route)
+		return 0;
+	if (fwd == XLVS_FWD_nat)
+		return !p->df;
+	return is_v4(&s->addr) && c && c->lo && (!p->df || !is_on(XLVS_SYSCTL_PMTU_DISC));
+}
+
+/* A GSO packet cannot be wrapped as it is: its segments come in again, at the segmenter's other end.  0: there is none. */
+static __noinline int to_segmenter(ctx_t *ctx)
+{
+	struct ethhdr *eth = at(ctx, 0, sizeof(*eth));
+	struct xlvs_config *c = the_config();
+	int been = 1, i;
+
+	if (!eth || !c || !c->segmenter || !is_gso(ctx))
+		return 0;
+	for (i = 0; i < ETH_ALEN; i++) {
+		__u8 byte = XLVS_SEGMENTER_MAC >> (ETH_ALEN - 1 - i) * 8;
+
+		been &= eth->h_dest[i] == byte;
+		eth->h_dest[i] = byte;
+	}
+	return been ? 0 : bpf_redirect(c->segmenter, 0);
+}
+
+/*
+ * To the host's own stack: for it to cut up the packet, or because it is the real server.  It counts the TTL down if it
+ * sends the packet on.
+ */
+static __noinline int to_stack(ctx_t *ctx, struct walk *w, const struct xlvs_server *s, __u32 fwd)
+{
+	if (!w || !s)
+		return PASS;
+	count(COUNT_FORWARDED);
+	if (fwd == XLVS_FWD_nat)
+		return nat_to_server(ctx, &w->p, s, 0) ? PASS : drop(XLVS_DROP_no_headroom);
+	if (w->hop.rc != BPF_FIB_LKUP_RET_FRAG_NEEDED)
+		return PASS;
+	/* Up the loopback, which alone takes packets from the host's own addresses. */
+	return tunnel_to_server(ctx, &w->p, w->server, fwd, 1) ? to_local_client(ctx) : drop(XLVS_DROP_no_headroom);
+}
+#endif
+
 /* Find the way to the server; a negative result is the verdict's complement: the packet ends here. */
 static __always_inline int find_way(ctx_t *ctx, struct walk *w, const struct xlvs_server *s, __u8 fwd, int local)
 {
-	__u32 room = fwd == XLVS_FWD_ipip ? ipip_room(s) : 0;
-	int by_own = room || is_masked(local, fwd);
+	__u32 room = fwd < XLVS_FWD_ipip ? 0 : fwd == XLVS_FWD_ipip ? outer_room(s) : xlvs_tunnel_room(ctx, &w->p, w->server, fwd);
+	int by_own = room || is_masked(local, fwd), is_summed = room & TUNNEL_SUMMED;
 
+	room = TUNNEL_ROOM(room);
 	if (by_own && no_addr(&s->src))
 		return ~drop(XLVS_DROP_no_source);
 	if (is_masked(local, fwd) && is_v4(&s->src) == w->p.v6)
@@ -93,18 +152,27 @@ static __always_inline int find_way(ctx_t *ctx, struct walk *w, const struct xlv
 	else
 		hop_for(ctx, w, 0, by_own ? &s->src : &w->p.src, &s->addr, room);
 #ifdef XLVS_XDP
-	return w->p.ttl <= 1 || !hop_usable(&w->hop) ? ~punt() : 0;
+	return w->p.ttl <= 1 || !hop_usable(&w->hop) || is_summed ? ~punt() : 0;
 #else
+	if (unlikely(is_here(&w->hop, s)))
+		return 0;
 	if (w->p.ttl <= 1)
-		return ~icmp_reply(ctx, &w->p, &w->p.dst, ICMP_WHY(XLVS_DROP_ttl, ICMP_TTL_EXCEEDED, local), 0);
+		return ~xlvs_icmp_reply(ctx, &w->p, &w->p.dst, ICMP_WHY(XLVS_DROP_ttl, ICMP_TTL_EXCEEDED, local), 0);
 	if (w->hop.rc == BPF_FIB_LKUP_RET_FRAG_NEEDED) {
-		if (fwd == XLVS_FWD_nat && !w->p.df && !local)
-			return 0;	/* the host's stack fragments it on its way */
+		if (may_be_cut(&w->p, s, fwd, local))
+			return 0;
 		rewrite_ip(ctx, &w->p, 0, NULL, 1);	/* the quote shows the TTL as counted down, as IPVS does */
-		return ~icmp_reply(ctx, &w->p, &w->p.dst, ICMP_WHY(XLVS_DROP_too_big, ICMP_TOO_BIG, local),
+		return ~xlvs_icmp_reply(ctx, &w->p, &w->p.dst, ICMP_WHY(XLVS_DROP_too_big, ICMP_TOO_BIG, local),
 				   w->hop.mtu - room);
 	}
-	return hop_usable(&w->hop) ? 0 : ~hop_drop(&w->hop);
+	if (!hop_usable(&w->hop))
+		return ~hop_drop(&w->hop);
+	if (unlikely(is_summed) && is_gso(ctx)) {
+		int sent = to_segmenter(ctx);
+
+		return sent ? ~sent : 0;
+	}
+	return 0;
 #endif
 }
 
@@ -121,8 +189,8 @@ static __always_inline int to_server(ctx_t *ctx, struct walk *w, const struct xl
 		return ~end;
 	account(w, s, 0);
 #ifndef XLVS_XDP
-	if (w->hop.rc == BPF_FIB_LKUP_RET_FRAG_NEEDED)
-		return nat_to_server(ctx, &w->p, s, 0) ? PASS : drop(XLVS_DROP_no_headroom);
+	if (w->hop.rc == BPF_FIB_LKUP_RET_FRAG_NEEDED || w->hop.rc == BPF_FIB_LKUP_RET_NOT_FWDED)
+		return to_stack(ctx, w, s, fwd);
 	if (is_masked(local, fwd) && !rewrite(ctx, &w->p, 1, &s->src, w->p.sport, 0))
 		return drop(XLVS_DROP_no_headroom);
 #endif
@@ -130,8 +198,10 @@ static __always_inline int to_server(ctx_t *ctx, struct walk *w, const struct xl
 		ok = nat_to_server(ctx, &w->p, s, 1);
 	else if (fwd == XLVS_FWD_ipip)
 		ok = ipip_to_server(ctx, &w->p, s);
-	else
+	else if (fwd == XLVS_FWD_route)
 		ok = route_to_server(ctx, &w->p);
+	else
+		ok = tunnel_to_server(ctx, &w->p, w->server, fwd, 0);
 	if (!ok)
 		return drop(XLVS_DROP_no_headroom);
 	count(local ? XLVS_COUNT_local_forwarded : COUNT_FORWARDED);
@@ -142,24 +212,27 @@ static __always_inline int to_server(ctx_t *ctx, struct walk *w, const struct xl
 /* A reply to a client on the director itself. */
 static __always_inline int to_local(ctx_t *ctx, struct walk *w, const struct xlvs_server *s)
 {
+	const struct xlvs_addr *virt = virtual_end(w, s);
 	struct xlvs_addr client;
 	int ok;
 
 	flow_client(w->found.flow, w->found.flow6, &client);
-	if (!is_still(&w->found, AFTER(client.w[3])))
+	if (!virt || !is_still(&w->found, AFTER(client.w[3])))
 		return drop(XLVS_DROP_busy);
 	account(w, s, 1);
 	if (WORD_FWD(w->found.word) == XLVS_FWD_nat)
-		ok = nat_to_client(ctx, &w->p, &s->virt, s->vport, 0);
+		ok = nat_to_client(ctx, &w->p, virt, s->vport, 0);
 	else
 		ok = rewrite(ctx, &w->p, 0, &client, w->p.dport, 0);
 	return ok ? to_local_client(ctx) : drop(XLVS_DROP_no_headroom);
 }
 #endif
 
-/* A reply of a real server behind nat.  The virtual end is the server's word for it: the flow's slot may be another's by now. */
+/* A reply of a real server behind nat. */
 static __always_inline int to_client(ctx_t *ctx, struct walk *w, struct xlvs_server *s)
 {
+	const struct xlvs_addr *virt;
+
 	if (w->found.flow && WORD_LOCAL(w->found.word)) {
 #ifdef XLVS_XDP
 		return punt();
@@ -167,22 +240,30 @@ static __always_inline int to_client(ctx_t *ctx, struct walk *w, struct xlvs_ser
 		return to_local(ctx, w, s);
 #endif
 	}
-	hop_for(ctx, w, 1, &s->virt, &w->p.dst, 0);
+	virt = virtual_end(w, s);
+	if (!virt)
+		return drop(XLVS_DROP_busy);
+	hop_for(ctx, w, 1, virt, &w->p.dst, 0);
 #ifdef XLVS_XDP
 	if (w->p.ttl <= 1 || !hop_usable(&w->hop))
 		return punt();
 #else
 	if (w->p.ttl <= 1)
-		return icmp_reply(ctx, &w->p, &s->src, ICMP_WHY(XLVS_DROP_ttl, ICMP_TTL_EXCEEDED, 0), 0);
+		return xlvs_icmp_reply(ctx, &w->p, &s->src, ICMP_WHY(XLVS_DROP_ttl, ICMP_TTL_EXCEEDED, 0), 0);
 	if (w->hop.rc == BPF_FIB_LKUP_RET_FRAG_NEEDED) {
+		if (may_be_cut(&w->p, s, XLVS_FWD_nat, 0)) {
+			account(w, s, 1);
+			count(COUNT_FORWARDED);
+			return nat_to_client(ctx, &w->p, virt, s->vport, 0) ? to_local_client(ctx) : drop(XLVS_DROP_no_headroom);
+		}
 		rewrite_ip(ctx, &w->p, 0, NULL, 1);
-		return icmp_reply(ctx, &w->p, &s->src, ICMP_WHY(XLVS_DROP_too_big, ICMP_TOO_BIG, 0), w->hop.mtu);
+		return xlvs_icmp_reply(ctx, &w->p, &s->src, ICMP_WHY(XLVS_DROP_too_big, ICMP_TOO_BIG, 0), w->hop.mtu);
 	}
 	if (!hop_usable(&w->hop))
 		return hop_drop(&w->hop);
 #endif
 	account(w, s, 1);
-	if (!nat_to_client(ctx, &w->p, &s->virt, s->vport, 1))
+	if (!nat_to_client(ctx, &w->p, virt, s->vport, 1))
 		return drop(XLVS_DROP_no_headroom);
 	count(COUNT_FORWARDED);
 	return hop_leave(ctx, &w->hop);
@@ -207,11 +288,14 @@ static __always_inline void hand_over(ctx_t *ctx, const struct pkt *p, int local
 
 #ifndef XLVS_XDP
 /* What only TC looks at.  True: the packet ends here, with *verdict*. */
-static __always_inline int is_special(ctx_t *ctx, struct walk *w, int local, int *verdict)
+static __always_inline int is_special(ctx_t *ctx, struct walk *w, int local, int marked, int *verdict)
 {
+	struct xlvs_config *c = the_config();
+
 	*verdict = PASS;
 	if (is_icmp_error(ctx, &w->p)) {
-		if (addr_flags(&w->p.dst) & XLVS_ADDR_VIP && quoted_find(ctx, w, 1))
+		/* Which addresses services by mark have, nobody knows. */
+		if ((addr_flags(&w->p.dst) & XLVS_ADDR_VIP || (c && c->marker)) && quoted_find(ctx, w, 1))
 			*verdict = relay_to_server(ctx, w);
 		/* The client may be the director itself, by its virtual address. */
 		if (*verdict == PASS && !local && quoted_find(ctx, w, 0))
@@ -222,12 +306,20 @@ static __always_inline int is_special(ctx_t *ctx, struct walk *w, int local, int
 	}
 	if (w->p.proto != IPPROTO_TCP && w->p.proto != IPPROTO_UDP)
 		return 1;
-	return w->p.frag && (addr_flags(&w->p.dst) & (XLVS_ADDR_VIP | XLVS_ADDR_DIRECTOR) ||
+	return w->p.frag && (marked || addr_flags(&w->p.dst) & (XLVS_ADDR_VIP | XLVS_ADDR_DIRECTOR) ||
 			     addr_flags(&w->p.src) & XLVS_ADDR_SERVER) && !frag_ports(&w->p);
 }
 #endif
 
-static __always_inline int walk(ctx_t *ctx, int local)
+/* There are services by mark, and this hook does not know any: a packet that may open a flow goes on to Netfilter. */
+static __always_inline int awaits_mark(int local, int marked)
+{
+	struct xlvs_config *c = the_config();
+
+	return !local && !marked && c && unlikely(c->marker);
+}
+
+static __always_inline int walk(ctx_t *ctx, int local, int marked)
 {
 	struct xlvs_server *s;
 	struct walk w;		/* not cleared: every part is written before it is read */
@@ -235,37 +327,50 @@ static __always_inline int walk(ctx_t *ctx, int local)
 	enum way way;
 	int heal = 0;
 
-	if ((!local && !is_ours(ctx, &heal)) || !xlvs_parse(ctx, &w.p))
+	if ((!local && !marked && !is_ours(ctx, &heal)) || !xlvs_parse(ctx, &w.p))
 		return PASS;
 	w.p.heal = heal;
 	w.local = local;
+	w.mark = 0;
 #ifdef XLVS_XDP
+	(void)marked;
 	if (w.p.frag || (w.p.proto != IPPROTO_TCP && w.p.proto != IPPROTO_UDP))
 		return PASS;
 #else
 	int verdict;
 
-	if (is_special(ctx, &w, local, &verdict))
+	if (local || marked)
+		w.mark = ctx->mark;
+	if (is_special(ctx, &w, local, marked, &verdict))
 		return verdict;
 #endif
-	to = addr_hint(&w.p.dst);
+	to = marked ? XLVS_ADDR_VIP : addr_hint(&w.p.dst);
 	from = to & XLVS_ADDR_VIP ? 0 : addr_hint(&w.p.src);
 	if (!(to & XLVS_ADDR_VIP) && !from)
 		return PASS;
 	w.now = bpf_jiffies64();
 	way = find(&w, to, from, local);
+	if (way == TO_SERVER && unlikely(is_on(XLVS_SYSCTL_EXPIRE_NODEST)) && is_orphan(&w))
+		way = NO_WAY;
 	if (unlikely(way == NO_WAY)) {
-		hand_over(ctx, &w.p, local);
-		if (to & XLVS_ADDR_VIP)
+		if (!marked)
+			hand_over(ctx, &w.p, local);
+		if (to & XLVS_ADDR_VIP && !awaits_mark(local, marked))
 			way = begin(&w);
 	}
 	if (way == AGAIN)
 		return drop(XLVS_DROP_busy);
+	if (way == TURNED_AWAY)
+		return drop(XLVS_DROP_defence);
+#ifndef XLVS_XDP
+	if (unlikely(way == NO_WAY) && from && !local && is_on(XLVS_SYSCTL_NAT_ICMP_SEND))
+		return tell_stray(ctx, &w);
+#endif
 	if (way == REFUSED)
 #ifdef XLVS_XDP
 		return punt();
 #else
-		return icmp_reply(ctx, &w.p, &w.p.dst, ICMP_WHY(XLVS_DROP_no_server, ICMP_NO_PORT, local), 0);
+		return xlvs_icmp_reply(ctx, &w.p, &w.p.dst, ICMP_WHY(XLVS_DROP_no_server, ICMP_NO_PORT, local), 0);
 #endif
 	s = server_at(w.server);
 	if (way == NO_WAY || !s)

@@ -5,7 +5,7 @@
 
 SEC("xdp") int xlvs_xdp(struct xdp_md *ctx)
 {
-	return walk(ctx, 0);
+	return walk(ctx, 0, 0);
 }
 
 SEC("license") char _license[] = "GPL";

@@ -19,3 +19,4 @@ XLVS_COUNTER(12,     sweeps,        "Slices of the flow table that the expiry ti
 XLVS_COUNTER(13,     flow_beside,   "New flows that found their bucket of the flow table full and went to the one beside it.")
 XLVS_COUNTER(14,     flow_spilled,  "New flows that found both buckets full and went to the spill.")
 XLVS_COUNTER(15,     flow_reclaimed, "New flows that found the spill full, too, and took the place of a flow in which no connection was in use.")
+XLVS_COUNTER(16,     flow_shed,     "Flows that drop_entry ended.")

@@ -14,3 +14,5 @@ XLVS_DROP(6,      busy,             "Another CPU was replacing the same flow; th
 XLVS_DROP(7,      no_headroom,      "The packet could not be grown for the tunnel header or the ICMP answer.")
 XLVS_DROP(8,      no_source,        "The director has no address of its own from which to reach the real server.")
 XLVS_DROP(9,      icmp_limit,       "The packet was dropped without an ICMP answer: too many were sent this second.")
+XLVS_DROP(10,     no_flow,          "A real server sent a reply that is of no connection; with nat_icmp_send it is told by ICMP.")
+XLVS_DROP(11,     defence,          "A new connection was refused by drop_packet.")

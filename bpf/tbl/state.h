@@ -4,6 +4,7 @@
  * may take its place (no connection is in use in such a state).  A number is
  * 16 * class + place: TCP, whose places are those of include/net/ip_vs.h so
  * that the transition table can be read beside it, is class 0, UDP class 1.
+ * Class 3 are templates of persistent services; each has its own idle timeout.
  */
 /*         number name         idle  active reclaim */
 XLVS_STATE(0,     NONE,        2,    0,     1)
@@ -18,3 +19,4 @@ XLVS_STATE(8,     LAST_ACK,    30,   0,     1)
 XLVS_STATE(9,     LISTEN,      120,  0,     1)
 XLVS_STATE(10,    SYNACK,      120,  1,     1)
 XLVS_STATE(16,    UDP,         300,  0,     0)
+XLVS_STATE(48,    ASSURED,     360,  0,     0)

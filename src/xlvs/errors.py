@@ -13,6 +13,9 @@ class XlvsError(Exception):
     code = "error"
     exit_code = 1
 
+    edit: int | None = None
+    """Which edit of a request it is about, from 0."""
+
     def __init__(self, message: str, *, code: str | None = None) -> None:
         super().__init__(message)
         if code is not None:
@@ -73,6 +76,24 @@ class InvalidError(XlvsError):
     code = "invalid"
 
 
+class UnknownEngineError(InvalidError):
+    """No persistence engine goes by this name."""
+
+    code = "unknown-engine"
+
+
+class ThresholdsError(InvalidError):
+    """The thresholds of a real server contradict each other."""
+
+    code = "thresholds"
+
+
+class NotUnicastError(InvalidError):
+    """No one real server can have this address."""
+
+    code = "not-unicast"
+
+
 class HostError(XlvsError):
     """This machine lacks something xlvs needs: root, BPF, a kernel feature, a free name."""
 
@@ -98,6 +119,9 @@ BY_CODE: dict[str, type[XlvsError]] = {
         UnknownSchedulerError,
         UnsupportedError,
         InvalidError,
+        UnknownEngineError,
+        ThresholdsError,
+        NotUnicastError,
         HostError,
         UnreachableError,
     )

@@ -14,7 +14,7 @@ import enum
 import re
 import socket
 import struct
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,21 +22,26 @@ import numpy as np
 
 from tests.packet import network as net
 from tests.packet.frames import Frame, at
+from tests.packet.table_state import make_older
 from xlvs import sched as schedulers
 from xlvs.daemon.kernel import Kernel
 from xlvs.dataplane import OBJECTS, Loaded, Loader, hint_bits
 from xlvs.dataplane import _abi as abi
 from xlvs.dataplane.flows import table_sizes
 from xlvs.model import Address, Server, Service, ServiceKey
+from xlvs.plan import records as r
+from xlvs.plan import writes as w
 from xlvs.plan.layout import Layout
 from xlvs.plan.planner import Wants, plan
 
 FLOWS = 64
+TUNNEL_PORT = 6080
 SIZES = {"services": 16, "slots": 32, "servers": 64, "loads": 64, "server_stats": 64, "service_stats": 16} | {
-    "sched_state": 32, "tables": 32, "addrs": 64, "nat_servers": 64, "fragments": 64,
+    "sched_state": 32, "tables": 32, "server_options": 64, "addrs": 64, "nat_servers": 64, "fragments": 64,
+    "gathering": abi.GATHERING, "localities": 1024, "overheads": 1,
 }  # fmt: skip
 DEVICES = ("outside", "inside", "tight")
-_PROGRAMS = {"tc": "xlvs_in", "xdp": "xlvs_xdp", "lo": "xlvs_lo", "decap": "xlvs_decap"}
+_PROGRAMS = {"tc": "xlvs_in", "xdp": "xlvs_xdp", "lo": "xlvs_lo", "decap": "xlvs_decap", "mark": "xlvs_mark"}
 
 
 class Verdict(enum.Enum):
@@ -45,10 +50,11 @@ class Verdict(enum.Enum):
     PASS = enum.auto()
     DROP = enum.auto()
     SENT = enum.auto()
+    GONE = enum.auto()
 
 
-PASS, DROP, SENT = Verdict
-_TC = {0: PASS, 2: DROP, 7: SENT}
+PASS, DROP, SENT, GONE = Verdict
+_TC = {0: PASS, 2: DROP, 4: GONE, 7: SENT}
 _XDP = {1: DROP, 2: PASS, 4: SENT}
 
 
@@ -95,9 +101,9 @@ class Director:
     def reset(self) -> None:
         """Forget everything."""
         self._layout = Layout(self._kernel.limits)
-        for name in ("services", "addrs", "nat_servers", "fragments"):
+        for name in ("services", "addrs", "nat_servers", "fragments", "localities"):
             self._maps[name].clear()
-        self._zero("servers", "slots", "sched_state", "interfaces", "addr_hints")
+        self._zero("servers", "server_options", "slots", "sched_state", "interfaces", "addr_hints", "gathering")
         for name in ("drops", "counters", "server_stats", "service_stats", "scratch"):
             for i in range(self._maps[name].max_entries):
                 self._maps[name].put(i, np.zeros((), self._maps[name].value_dtype))
@@ -111,7 +117,7 @@ class Director:
         """Forget all flows, and that there were any."""
         for name in ("flow_spill", "flow_wide", "flow_aliases"):
             self._maps[name].clear()
-        self._zero("loads", "flows4", "flows6", "flow_stripes", "hops", "flow_head")
+        self._zero("loads", "overheads", "flows4", "flows6", "flow_stripes", "hops", "flow_head")
 
     def crowd(self) -> None:
         """Leave no room for a flow: both tables have two buckets, full of flows in use by nobody, and no spill."""
@@ -127,16 +133,21 @@ class Director:
         for name in names:
             self._maps[name].write(0, np.zeros(self._maps[name].max_entries, self._maps[name].value_dtype))
 
+    def await_marks(self) -> None:
+        """Let packets that may open flows go on to Netfilter, as while there is a service by mark."""
+        self._kernel.take_marked(net.LO)
+
     def configure(
         self, *, idle_s: Mapping[str, float] | None = None, buckets: int = 0, spill: int | None = None,
-        icmp_per_second: int = 1000,
+        icmp_per_second: int = 1000, sysctls: Mapping[str, str] | None = None,
     ) -> None:  # fmt: skip
-        """Set what holds for the whole director; *idle_s* by state name, instead of the usual.
+        """Set what holds for the whole director; *idle_s* by state name, instead of the usual; *sysctls* as written.
 
         *buckets* of each family (default: all there are) hold four flows each, *spill* is how many find room elsewhere.
         """
         self._kernel.begin_table()
-        self._kernel.configure({"tcp": 900, "tcpfin": 120, "udp": 300}, net.LO, icmp_per_second)
+        self._kernel.take_marked(0)
+        self._kernel.configure({"tcp": 900, "tcpfin": 120, "udp": 300}, net.LO, icmp_per_second, sysctls)
         record = self._maps["config"].get(0)
         for name, seconds in (idle_s or {}).items():
             record["idle"][abi.FlowState[name]] = int(seconds * int(record["hz"]))
@@ -194,10 +205,22 @@ class Director:
         words = frozenset(schedulers.flag(sched, word) for word in flags)
         self.put(Service(_key(key), sched, words, tuple(_server(text) for text in servers)), sources=sources)
 
-    def put(self, service: Service, *, sources: bool = True) -> None:
-        """Put a service in force, or change it to this."""
-        addresses = {s.address: _source(s.address) if sources else None for s in service.servers}
+    def put(self, service: Service, *, sources: bool = True, own: str = "") -> None:
+        """Put a service in force, or change it to this; *own* is the director's address if it is not the usual."""
+        source = Address.parse(own) if own else None
+        addresses = {s.address: (source or _source(s.address)) if sources else None for s in service.servers}
         self._change({service.key: service}, addresses)
+
+    def share(self, service: Service, addresses: Sequence[Address]) -> None:
+        """Let packets to these *addresses* find the service in force, too, as those with a mark in common do."""
+        keys = [service.key, *(ServiceKey(service.key.protocol, a, service.key.port) for a in addresses)]
+        records = r.service_keys(keys)
+        value = self._maps["services"].get(records[0])
+        for write in (
+            w.Put("addrs", r.addresses(addresses), r.numbers([abi.ADDR_VIP] * len(addresses))),
+            w.Put("services", records[1:], np.array([value] * len(addresses), abi.VERSIONS)),
+        ):
+            self._kernel.write(write)
 
     def delete_service(self, key: str) -> None:
         """Delete a service; its flows go on."""
@@ -209,7 +232,9 @@ class Director:
             self._kernel.write(write)
         self._layout.accept(made.change)
 
-    def packet(self, frame: Frame, hook: str = "tc", *, device: str = "", gso_size: int = 0) -> Out:
+    def packet(
+        self, frame: Frame, hook: str = "tc", *, device: str = "", gso_size: int = 0, mark: int = 0, priority: int = 0
+    ) -> Out:
         """Give the frame to the program of *hook*, at *device* (default: the one with its destination MAC)."""
         ifindex = net.LO if hook == "lo" else socket.if_nametoindex(device or _device_of(frame))
         if hook == "xdp":
@@ -217,6 +242,7 @@ class Director:
         else:
             fields = np.zeros((), _SK_BUFF)
             fields["ifindex"], fields["gso_size"] = ifindex, gso_size
+            fields["mark"], fields["priority"] = mark, priority
             ctx = fields.tobytes()
         run = self._programs[_PROGRAMS[hook]].test_run(bytes(frame), ctx=ctx)
         return Out((_XDP if hook == "xdp" else _TC)[run.retval], Frame(run.data))
@@ -261,6 +287,24 @@ class Director:
         record = self._maps["loads"].get(self.number(server))
         return int(record["active"]), int(record["inactive"])
 
+    def age(self, seconds: int) -> None:
+        """Let what lblc and lblcr remember be so much older."""
+        keys, values = self._maps["localities"].items()
+        for name in ("used", "changed"):
+            values[name] -= np.uint32(seconds)
+        self._maps["localities"].write_at(keys, values)
+        states = self._maps["sched_state"].read()
+        states["cw"] -= np.where(states["cw"] == 0, 0, seconds)
+        self._maps["sched_state"].write(0, states)
+
+    def make_older(self, seconds: int) -> None:
+        """Let all flows have had their last packet so long before."""
+        make_older(self._maps, seconds * int(self._maps["config"].get(0)["hz"]))
+
+    def idle(self) -> None:
+        """Let no server have a load."""
+        self._zero("loads", "overheads")
+
     def stats(self, server: str) -> tuple[int, ...]:
         """Return connections, packets in and out, bytes in and out of a server."""
         return tuple(int(n) for n in self._kernel.stat("server", self.number(server)))
@@ -293,7 +337,12 @@ class Director:
 
 # struct __sk_buff of linux/bpf.h, as far as a test run lets us fill it in.
 _SK_BUFF = np.dtype(
-    {"names": ["ifindex", "gso_size"], "formats": ["<u4", "<u4"], "offsets": [40, 176], "itemsize": 192}
+    {
+        "names": ["mark", "priority", "ifindex", "gso_size"],
+        "formats": ["<u4"] * 4,
+        "offsets": [8, 32, 40, 176],
+        "itemsize": 192,
+    }
 )
 
 
@@ -322,9 +371,13 @@ def _end(text: str) -> tuple[Address, int]:
 
 
 def _server(text: str) -> Server:
-    match = re.fullmatch(r"(\S+) (nat|route|ipip)(?: w=(\d+))?", text)
+    match = re.fullmatch(
+        r"(\S+) (nat|route|ipip|gue|gre)(?: w=(\d+))?(?: x=(\d+))?(?: y=(\d+))?(?: (none|full|remote))?", text
+    )
     assert match, f"not a server: {text!r}"
-    return Server(*_end(match[1]), match[2], int(match[3] or 1))
+    port = TUNNEL_PORT if match[2] == "gue" else 0
+    weight, upper, lower, checksum = int(match[3] or 1), int(match[4] or 0), int(match[5] or 0), match[6] or "none"
+    return Server(*_end(match[1]), match[2], weight, upper, lower, tunnel_port=port, tunnel_checksum=checksum)
 
 
 def _source(server: Address) -> Address:

@@ -56,7 +56,14 @@ class Rig:
         objects = [OBJECTS / "xdp.bpf.o", OBJECTS / "tc.bpf.o"]
         for name in ("stress", "sweep_now"):
             objects.append(compiled((HERE / f"{name}.bpf.c").read_text(), scratch / f"{name}.bpf.o"))
-        many = {"servers": 1024, "loads": 1024, "server_stats": 1024, "service_stats": 64, "services": 64}
+        many = {
+            "servers": 1024,
+            "server_options": 1024,
+            "loads": 1024,
+            "server_stats": 1024,
+            "service_stats": 64,
+            "services": 64,
+        }
         many |= {"slots": 256, "sched_state": 128, "tables": 128, "addrs": 256, "nat_servers": 1024}
         self.loaded = Loader(objects, sizes=SIZES | table_sizes(flows) | many | {"flow_spill": spill}).load()
         self.maps, self._programs = self.loaded.maps, self.loaded.programs
@@ -126,6 +133,12 @@ class Rig:
             record = self.maps["config"].get(0)
             record["idle"][:] = idle
             self.maps["config"].put(0, record)
+
+    def lose_patience(self) -> None:
+        """Let a connection be half open for long as soon as it is: a second has no jiffies."""
+        record = self.maps["config"].get(0)
+        record["hz"] = 0
+        self.maps["config"].put(0, record)
 
     def expire(self) -> None:
         """Let all flows end; at once, where the timer takes two seconds for a large table."""

@@ -10,7 +10,7 @@ SEC("tc") int sweep_now(struct __sk_buff *ctx)
 
 	if (!ctx || !h)
 		return 1;
-	v.now = bpf_jiffies64();
+	visit_begin(&v);
 	bpf_loop(h->stripes[0] + h->stripes[1], visit_stripe, &v, 0);
 	bpf_for_each_map_elem(&flow_spill, visit_spilled, &v, 0);
 	return 0;

@@ -54,6 +54,18 @@ def is_live(life: Any) -> Any:
     return ((life ^ abi.FLOW_FREE) & 15) < abi.FLOW_BUSY
 
 
+def make_older(maps: Mapping[str, Any], jiffies: int) -> None:
+    """Let all flows have had their last packet so long before."""
+    for name in ("flows4", "flows6"):
+        buckets = maps[name].read()
+        low = buckets["flow"] if name == "flows4" else buckets["flow"]["low"]
+        low["seen"] -= jiffies
+        maps[name].write(0, buckets)
+    keys, values = maps["flow_spill"].items()
+    values["low"]["seen"] -= jiffies
+    maps["flow_spill"].write_at(keys, values)
+
+
 def faults(maps: Mapping[str, Any]) -> list[str]:
     """Return a sentence for each thing in the table that must not be so."""
     flows = held(maps)
@@ -138,6 +150,9 @@ def _miscounted(maps: Mapping[str, Any], flows: list[Held]) -> list[str]:
         want = live[number, True], live[number, False]
         if have != want:
             found.append(f"server {number} counts {have} active and inactive flows, and has {want}")
+    overheads = maps["overheads"].read()["overhead"].ravel()[: len(loads)]
+    wrong = np.flatnonzero(overheads != 256 * loads["active"] + loads["inactive"]).tolist()
+    found += [f"server {number} has an overhead of {overheads[number]}" for number in wrong]
     totals = maps["counters"].totals()
     left = int(totals[abi.Counter.FLOW_OPENED]) - int(totals[abi.Counter.FLOW_EXPIRED])
     if left != len(flows):

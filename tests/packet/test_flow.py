@@ -226,7 +226,7 @@ def test_flows_beyond_two_buckets_go_into_the_spill(director: Director, hook: st
 
 
 def test_a_flow_nobody_uses_makes_room(director: Director, hook: str, family: int) -> None:
-    """In a full table a half-open connection, the one seen longest ago, goes for a new one; an open one never does."""
+    """In a full table a connection half open for a second, the oldest, goes for a new one; an open one never does."""
     director.configure(buckets=2, spill=0)
     director.serve(family, "tcp")
     for port in range(4000, 4008):
@@ -234,12 +234,23 @@ def test_a_flow_nobody_uses_makes_room(director: Director, hook: str, family: in
         if port < 4006:
             director.packet(tcp(to_vip(family, port), "A"), hook)
     for port in range(5000, 5100):
+        director.make_older(1)
         assert director.packet(tcp(to_vip(family, port), "S"), hook).verdict is SENT
     assert director.counters()["flow_reclaimed"] == 100
     assert "flow_full" not in director.counters()
     established = [flow.client[1] for flow in director.flows() if flow.state == "ESTABLISHED"]
     assert established == list(range(4000, 4006))
     assert director.load(real(family)) == (8, 0)
+
+
+def test_a_connection_that_has_just_begun_makes_no_room(director: Director, hook: str, family: int) -> None:
+    """Its client's ACK is on the way: in a full table a second SYN goes without a flow, not in its place."""
+    director.configure(buckets=2, spill=0)
+    director.serve(family, "tcp")
+    for port in (*range(4000, 4008), 5000):
+        assert director.packet(tcp(to_vip(family, port), "S"), hook).verdict is SENT
+    assert sorted(flow.client[1] for flow in director.flows()) == list(range(4000, 4008))
+    assert director.counters()["flow_full"] == 1
 
 
 def test_a_slot_is_used_again(director: Director, hook: str, family: int) -> None:

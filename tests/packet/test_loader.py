@@ -241,6 +241,7 @@ def test_the_programs_of_xlvs_load_and_share_their_maps() -> None:
         "xlvs_xdp",
         "xlvs_in",
         "xlvs_lo",
+        "xlvs_mark",
         "xlvs_decap",
         "xlvs_sweep",
         "xlvs_import",

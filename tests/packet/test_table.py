@@ -20,7 +20,7 @@ from tests.packet.director import DROP, PASS, SENT, SIZES, Director
 from tests.packet.frames import LOCAL, at, from_server, packet_of
 from tests.packet.network import Network
 from tests.packet.releases import compiled
-from tests.packet.table_state import Held, faults, held
+from tests.packet.table_state import Held, faults, held, make_older
 from tests.packet.tcp_table import NEXT, event
 from tests.unit.dataplane.table import Ends, Flow, Table
 from xlvs.dataplane import OBJECTS, Loaded, Loader
@@ -355,15 +355,7 @@ def test_a_local_clients_name_goes_with_its_flow(beside: Beside, family: int, fo
 
 def _expire(beside: Beside) -> None:
     """Let all flows have been idle for too long, but none that comes now."""
-    maps = beside.loaded.maps
-    for family in (4, 6):
-        buckets = maps[f"flows{family}"].read()
-        low = buckets["flow"]["low"] if family == 6 else buckets["flow"]
-        low["seen"] -= LONG_AGO
-        maps[f"flows{family}"].write(0, buckets)
-    keys, values = maps["flow_spill"].items()
-    values["low"]["seen"] -= LONG_AGO
-    maps["flow_spill"].write_at(keys, values)
+    make_older(beside.loaded.maps, LONG_AGO)
 
 
 def test_the_name_of_another_local_client_stays(beside: Beside, family: int) -> None:

@@ -105,6 +105,7 @@ def test_a_flood_of_half_open_flows_ends_no_connection(rig: Rig) -> None:
     rig.drive(2000, "SA", flows=8)
     mine = {flow.ends for flow in rig.held() if flow.state.name == "ESTABLISHED"}
     assert len(mine) == 8
+    rig.lose_patience()
     for seed in seeds():
         rig.drive(PACKETS, "S", flows=4096, apart=True, seed=seed)
         rig.settle()

@@ -64,18 +64,23 @@ HINT_SHIFT = 18
 HINT_FACTOR = 2654435761
 MAX_INTERFACES = 4096
 MAX_FRAGMENTS = 8192
+MAX_LOCALITIES = 16384
+GATHERING = 128
 SLOTS_PER_BLOCK = 16
 SERVICE_BLOCKS = 64
 STATE_CODES = 64
 PROTO_MARK = 255
+PROTO_TEMPLATE = 254
 SCHED_F_FALLBACK = 1
 SCHED_F_PORT = 2
 SCHED_F_3 = 4
 SERVICE_OPS = 1
 SERVICE_LIMITED = 2
+SERVICE_EVEN = 4
 ENGINE_NONE = 0
 ENGINE_SIP = 1
-NUMBER_BITS = 27
+NUMBER_BITS = 26
+RUN = 67108864
 DRAINED = 134217728
 CHOICE_FWD_SHIFT = 28
 NO_SERVER = 4294967295
@@ -83,16 +88,39 @@ LIFE_LIVE = 1
 LIFE_TURN_SHIFT = 1
 SERVER_LIMITED = 1
 SERVER_PERSISTENT = 2
+SERVER_QUIESCENT = 4
+SERVER_ANY_PORT = 8
 TUNNEL_CSUM = 1
 TUNNEL_REMCSUM = 2
+PAGE_SERVERS = 1024
 POS_HEAD = 4294967295
+LOCALITY_SERVERS = 16
+LOCALITY_S = 86400
 ADDR_VIP = 1
 ADDR_SERVER = 2
 ADDR_DIRECTOR = 4
+ADDR_PORT_SHIFT = 16
 IF_XMIT = 1
 IF_HEAL = 2
 HANDOVER_ALL = 1
 HANDOVER_KNOWN = 2
+MARKER_NO_DF = 2020369510
+SEGMENTER_MAC = 2716239033089
+SYSCTL_SLOPPY_TCP = 1
+SYSCTL_SLOPPY_SCTP = 2
+SYSCTL_EXPIRE_NODEST = 4
+SYSCTL_EXPIRE_QUIESCENT = 8
+SYSCTL_NAT_ICMP_SEND = 16
+SYSCTL_SCHEDULE_ICMP = 32
+SYSCTL_IGNORE_TUNNELED = 64
+SYSCTL_BACKUP_ONLY = 128
+SYSCTL_CACHE_BYPASS = 256
+SYSCTL_PMTU_DISC = 512
+SYSCTL_SECURE_TCP = 1024
+SYSCTL_REUSE = 2048
+SYSCTL_REUSE_NO_OUTPUT = 4096
+SYSCTL_SNAT_REROUTE = 8192
+SYSCTL_DROP_ENTRY = 16384
 QUOTE_V4 = 548
 QUOTE_V6 = 1232
 FLOW_STATE = 63
@@ -128,6 +156,8 @@ class DropReason(_Told):
     NO_HEADROOM = 7, "The packet could not be grown for the tunnel header or the ICMP answer."
     NO_SOURCE = 8, "The director has no address of its own from which to reach the real server."
     ICMP_LIMIT = 9, "The packet was dropped without an ICMP answer: too many were sent this second."
+    NO_FLOW = 10, "A real server sent a reply that is of no connection; with nat_icmp_send it is told by ICMP."
+    DEFENCE = 11, "A new connection was refused by drop_packet."
 
 
 class Counter(_Told):
@@ -152,6 +182,7 @@ class Counter(_Told):
         15,
         "New flows that found the spill full, too, and took the place of a flow in which no connection was in use.",
     )
+    FLOW_SHED = 16, "Flows that drop_entry ended."
 
 
 class Sched(_Row):
@@ -163,6 +194,14 @@ class Sched(_Row):
     WLC = 3
     SH = 4
     MH = 5
+    DH = 6
+    FO = 7
+    LBLC = 8
+    LBLCR = 9
+    NQ = 10
+    OVF = 11
+    SED = 12
+    TWOS = 13
 
 
 class Fwd(_Row):
@@ -171,6 +210,8 @@ class Fwd(_Row):
     NAT = 0
     ROUTE = 1
     IPIP = 2
+    GUE = 3
+    GRE = 4
 
 
 class FlowState(_Timed):
@@ -188,6 +229,7 @@ class FlowState(_Timed):
     LISTEN = 9, 120, False, True
     SYNACK = 10, 120, True, True
     UDP = 16, 300, False, False
+    ASSURED = 48, 360, False, False
 
 
 ADDR: np.dtype[Any] = np.dtype("V16")
@@ -273,8 +315,22 @@ LOAD: np.dtype[Any] = np.dtype(
         "itemsize": 16,
     }
 )
+PAGE: np.dtype[Any] = np.dtype(
+    {"names": ["pad", "overhead"], "formats": [("<u4", (16,)), ("<u4", (1024,))], "offsets": [0, 64], "itemsize": 4160}
+)
 SCHED_STATE: np.dtype[Any] = np.dtype(
     {"names": ["pos", "cw"], "formats": ["<u4", "<i4"], "offsets": [0, 4], "itemsize": 8}
+)
+LOCALITY_KEY: np.dtype[Any] = np.dtype(
+    {"names": ["virt", "service"], "formats": [ADDR, "<u4"], "offsets": [0, 16], "itemsize": 20}
+)
+LOCALITY: np.dtype[Any] = np.dtype(
+    {
+        "names": ["used", "changed", "n", "pad", "server"],
+        "formats": ["<u4", "<u4", "<u4", "<u4", ("<u4", (16,))],
+        "offsets": [0, 4, 8, 12, 16],
+        "itemsize": 80,
+    }
 )
 STATS: np.dtype[Any] = np.dtype(
     {
@@ -421,9 +477,23 @@ INTERFACE: np.dtype[Any] = np.dtype(
 )
 CONFIG: np.dtype[Any] = np.dtype(
     {
-        "names": ["idle", "lo", "icmp_per_second", "hop_epoch", "abi", "hz", "handover", "handover_to", "moment_shift"],
-        "formats": [("<u4", (64,)), "<u4", "<u4", "<u4", "<u4", "<u4", "<u4", "<u4", "<u4"],
-        "offsets": [0, 256, 260, 264, 268, 272, 276, 280, 284],
-        "itemsize": 288,
+        "names": [
+            "idle",
+            "lo",
+            "icmp_per_second",
+            "hop_epoch",
+            "abi",
+            "hz",
+            "handover",
+            "handover_to",
+            "moment_shift",
+            "sysctls",
+            "segmenter",
+            "drop_rate",
+            "marker",
+        ],
+        "formats": [("<u4", (64,)), "<u4", "<u4", "<u4", "<u4", "<u4", "<u4", "<u4", "<u4", "<u4", "<u4", "<u4", "<u4"],
+        "offsets": [0, 256, 260, 264, 268, 272, 276, 280, 284, 288, 292, 296, 300],
+        "itemsize": 304,
     }
 )

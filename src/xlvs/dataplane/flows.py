@@ -46,7 +46,14 @@ RECORD = np.dtype(
     align=True,
 )
 """A flow: both ends as in `xlvs.model.Address`, *server* its number; *idle* jiffies since its last packet, *left* until
-it ends if there is none."""
+it ends if there is none.
+
+A template of a persistent service has the client's prefix as *client*, the service's protocol as *cport*
+(`protocols`), and as *in_bytes* the seconds that it may be idle.
+"""
+
+TEMPLATE = abi.FlowState.ASSURED >> abi.FLOW_CLASS_SHIFT
+"""The class of the states of templates (bpf/tbl/state.h)."""
 
 AGES = (1, 10, 30, 60, 120, 300, 900, 3600, 86400)
 """Seconds of idleness at which each class of ages but the first begins."""
@@ -301,6 +308,9 @@ class FlowTable:
         idle[idle >= _AHEAD] = 0
         states = _states(life)
         limits = timeouts[states]
+        templates = np.flatnonzero(states >> abi.FLOW_CLASS_SHIFT == TEMPLATE)
+        if len(templates):
+            limits[templates] = _template_limits(slots[chosen[templates]], self._now(hz), hz)
         keep = idle <= limits
         if wanted.idle:
             keep &= idle >= min(wanted.idle, 0xFFFFFFFF)
@@ -315,6 +325,26 @@ class FlowTable:
             near = _within(_address(np.take(slots, chosen, axis=0), _CLIENT), *wanted.client, mapped=wanted.family == 4)
             chosen, life, idle, limits = chosen[near], life[near], idle[near], limits[near]
         return Part(slots, chosen, life, idle, limits - idle, hz, first, self._maps["flow_wide"])
+
+
+def protocols(records: Array) -> Array:
+    """Return the IP protocol of each of the `RECORD` *records*; of a template that of its service."""
+    of_class = np.array([6, 17, 132, 0], np.uint8)[records["state"] >> abi.FLOW_CLASS_SHIFT]
+    return np.where(is_template(records), records["cport"], of_class).astype(np.uint8)
+
+
+def is_template(records: Array) -> npt.NDArray[np.bool_]:
+    """Say which of the `RECORD` *records* are templates."""
+    found: npt.NDArray[np.bool_] = records["state"] >> abi.FLOW_CLASS_SHIFT == TEMPLATE
+    return found
+
+
+def _template_limits(rows: Words, now: int, hz: int) -> Words:
+    """Return how many jiffies each of these templates may be idle; one whose clock was put ahead, so many more."""
+    age = np.uint32(now & 0xFFFFFFFF) - rows[:, _SEEN]
+    ahead = np.where(age >= _AHEAD, -age, np.uint32(0))
+    found: Words = rows[:, _IN_BYTES] * np.uint32(hz) + ahead
+    return found
 
 
 def _mapped(table: Map) -> Words:

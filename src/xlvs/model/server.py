@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from xlvs.errors import InvalidError
+from xlvs.errors import InvalidError, ThresholdsError
 from xlvs.model.address import Address, endpoint
 
 FORWARDS = ("nat", "route", "ipip", "gue", "gre")
@@ -58,8 +58,8 @@ class Server(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
         return f"weight {self.weight} is outside 0..{MAX_WEIGHT}"
 
     def _check_thresholds(self) -> None:
-        if self.upper < 0 or self.lower < 0 or (self.upper and self.lower > self.upper):
-            raise InvalidError(f"thresholds upper {self.upper} and lower {self.lower} contradict each other")
+        if self.upper < 0 or not 0 <= self.lower <= self.upper:
+            raise ThresholdsError(f"thresholds upper {self.upper} and lower {self.lower} contradict each other")
 
     def _check_tunnel(self) -> None:
         if self.forward != "gue" and self.tunnel_port:

@@ -6,7 +6,7 @@ import re
 
 import msgspec
 
-from xlvs.errors import InvalidError
+from xlvs.errors import InvalidError, UnknownEngineError
 from xlvs.model.address import MAPPED, Address, endpoint
 from xlvs.model.server import CLI, Server
 
@@ -135,7 +135,7 @@ class Service(msgspec.Struct, frozen=True, omit_defaults=True):
         if not 0 <= self.persistent <= MAX_PERSISTENT:
             raise InvalidError(f"persistence timeout {self.persistent} is outside 0..{MAX_PERSISTENT} seconds")
         if self.engine not in ENGINES:
-            raise InvalidError(
+            raise UnknownEngineError(
                 f"unknown persistence engine {self.engine!r} (one of {', '.join(filter(None, ENGINES))})"
             )
         if self.netmask:

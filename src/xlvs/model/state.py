@@ -31,12 +31,14 @@ class State(msgspec.Struct, frozen=True):
 
     *generation* counts the changes.  *interfaces* says which interfaces to
     work on and how: ``{"eth0": "xdp", ...}``, None to leave that to xlvs.
+    *sysctls* are those that were written, by name (`xlvs.model.sysctls`).
     """
 
     services: dict[ServiceKey, Service] = msgspec.field(default_factory=dict)
     timeouts: dict[str, int] = msgspec.field(default_factory=lambda: dict(DEFAULT_TIMEOUTS))
     interfaces: dict[str, str] | None = None
     generation: int = 0
+    sysctls: dict[str, str] = {}
 
     def service(self, key: ServiceKey) -> Service:
         """Return the service of this *key*; raises `NoSuchServiceError`."""
@@ -69,9 +71,9 @@ class State(msgspec.Struct, frozen=True):
     def delete_service(self, key: ServiceKey, *, owner: str | None = None) -> State:
         """Return the state without the service *key*; raises `OwnedError` unless it is *owner*'s (None: whoever's)."""
         service = self.service(key)
-        _check_owner(owner, service.owner, f"virtual service {key}")
+        check_owner(owner, service.owner, f"virtual service {key}")
         for server in service.servers:
-            _check_owner(owner, server.owner, f"real server {server} of virtual service {key}")
+            check_owner(owner, server.owner, f"real server {server} of virtual service {key}")
         return replace(self, services={k: s for k, s in self.services.items() if k != key})
 
     def add_server(self, key: ServiceKey, server: Server) -> State:
@@ -98,7 +100,7 @@ class State(msgspec.Struct, frozen=True):
         have = service.server(server_key)
         if have is None:
             raise NoSuchServerError(f"virtual service {key} has no real server {endpoint(*server_key)}")
-        _check_owner(owner, have.owner, f"real server {have} of virtual service {key}")
+        check_owner(owner, have.owner, f"real server {have} of virtual service {key}")
         return self._with(service.with_servers(tuple(s for s in service.servers if s is not have)))
 
     def _with(self, service: Service) -> State:
@@ -111,6 +113,7 @@ def check_family(key: ServiceKey, server: Server) -> None:
         raise InvalidError("Different address family is allowed only for tunneling servers")
 
 
-def _check_owner(asking: str | None, owner: str, what: str) -> None:
+def check_owner(asking: str | None, owner: str, what: str) -> None:
+    """Refuse unless *what* belongs to who is *asking* (None: to whomever it may); raises `OwnedError`."""
     if asking is not None and asking != owner:
         raise OwnedError(f"{what} belongs to {owner}, not to {asking}; remove it there, or ask with force")

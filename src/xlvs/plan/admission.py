@@ -7,9 +7,10 @@ here is refused what this xlvs does not know or does not do yet.
 from __future__ import annotations
 
 from xlvs import sched
-from xlvs.errors import InvalidError, ServiceExistsError, UnsupportedError
-from xlvs.model import MARK, SCHED_FLAGS, Address, Server, Service, State
+from xlvs.errors import InvalidError, NotUnicastError, ServiceExistsError, UnsupportedError
+from xlvs.model import SCHED_FLAGS, Address, Server, Service, State
 from xlvs.model.state import check_family
+from xlvs.sched import mh
 
 
 def admit(service: Service) -> None:
@@ -17,36 +18,33 @@ def admit(service: Service) -> None:
     sched.get(service.scheduler)
     if unknown := service.flags.difference(SCHED_FLAGS):
         raise InvalidError(f"unknown scheduler flag {min(unknown)!r} (one of {', '.join(SCHED_FLAGS)})")
+    if service.table and (service.scheduler != "mh" or service.table not in mh.TABLE_SIZES):
+        raise InvalidError(
+            f"{service.title} cannot have a table of {service.table} entries: mh can, of "
+            f"{', '.join(map(str, mh.TABLE_SIZES))}; other schedulers have what they need"
+        )
     if missing := _missing(service):
         raise UnsupportedError(f"{missing} are not supported yet")
     family = service.key.address[:12]  # the same for all IPv4 addresses
     for server in service.servers:
         address = server.address
         # Nearly all are plain IPv4 ones, and there may be a hundred thousand.
-        if not (0 < address[12] < 224 and address.startswith(family) and server.upper == server.lower == 0):
+        if not (0 < address[12] < 224 and address.startswith(family)):
             _admit_server(service, server)
-        if server.forward in ("gue", "gre"):
-            raise UnsupportedError(f"{server.forward} tunnels are not supported yet")
 
 
 def _missing(service: Service) -> str:
     """Return what *service* needs and no packet is given yet, "" if nothing."""
-    if service.key.protocol == MARK:
-        return "firewall marks"
     if service.key.protocol == "sctp":
         return "SCTP services"
-    if service.persistent or service.engine or not service.key.port:
-        return "persistent services"
-    return "one-packet scheduled services" if service.ops else ""
+    return "persistence engines" if service.engine else ""
 
 
 def _admit_server(service: Service, server: Server) -> None:
     if server.address.version != service.key.version:
         check_family(service.key, server)
-    if server.upper or server.lower:
-        raise UnsupportedError("connection thresholds of real servers are not supported yet")
     if not is_unicast(server.address):
-        raise InvalidError(f"real server {server} of {service.title}: {server.address} is no unicast address")
+        raise NotUnicastError(f"real server {server} of {service.title}: {server.address} is no unicast address")
 
 
 def admit_name(state: State, service: Service) -> None:

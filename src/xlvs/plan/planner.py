@@ -21,7 +21,7 @@ import numpy as np
 from xlvs import sched
 from xlvs.dataplane import _abi as abi
 from xlvs.errors import InvalidError
-from xlvs.model import Address, Server, Service, ServiceKey
+from xlvs.model import MARK, Address, Server, Service, ServiceKey
 from xlvs.plan import puts, upkeep
 from xlvs.plan import records as r
 from xlvs.plan import writes as w
@@ -225,8 +225,11 @@ def _server_rows(layout: Layout, edits: Sequence[_Edit], sources: Sources) -> tu
         rows["virt"], rows["vport"], rows["proto"] = keys["addr"], keys["port"], keys["proto"]
         rows["service"] = np.repeat([edit.id for edit in edits], counts)
         rows["life"] = r.LIVE
-        persistent = [bool(edit.want and edit.want.persistent) for edit in edits]
-        rows["flags"] = np.repeat(np.where(persistent, abi.SERVER_PERSISTENT, 0), counts)
+        persistent = np.repeat([bool(edit.want and edit.want.persistent) for edit in edits], counts)
+        rows["flags"] = np.where(persistent, abi.SERVER_PERSISTENT, 0)
+        # ip_vs_sched_persist() translates from the service's port only.
+        rows["flags"][persistent & (rows["vport"] == 0)] |= np.uint16(abi.SERVER_ANY_PORT)
+        rows["flags"][persistent & np.array([s.weight == 0 for s in servers])] |= np.uint16(abi.SERVER_QUIESCENT)
         rows["flags"][[i for i, s in enumerate(servers) if s.upper]] |= np.uint16(abi.SERVER_LIMITED)
     numbers = list(chain.from_iterable(edit.numbers for edit in edits))
     # The servers of a service that goes stay live: flows are looked up before services.
@@ -267,7 +270,7 @@ def _needs(edits: Sequence[_Edit], rows: Array) -> upkeep.Needs:
     """Return the addresses that the services need flags of."""
     servers = chain.from_iterable(edit.servers for edit in edits)
     return (
-        (r.VIP, [edit.key.address for edit in edits if edit.want]),
+        (r.VIP, [edit.key.address for edit in edits if edit.want and edit.key.protocol != MARK]),
         (r.SERVER, [server.address for server in servers if server.forward == "nat"]),
         (r.DIRECTOR, upkeep.sources_in_use(rows)),
     )
@@ -329,7 +332,8 @@ def _placed(edits: Sequence[_Edit]) -> dict[ServiceKey, Placed | None]:
 
 def _service_flags(service: Service) -> int:
     limited = abi.SERVICE_LIMITED if any(server.upper for server in service.servers) else 0
-    return limited | (abi.SERVICE_OPS if service.ops else 0)
+    even = abi.SERVICE_EVEN if len({server.weight for server in service.servers} - {0}) <= 1 else 0
+    return limited | even | (abi.SERVICE_OPS if service.ops else 0)
 
 
 def _versions(edits: Sequence[_Edit], change: Change, epoch: int) -> Array:
@@ -402,7 +406,10 @@ def _table(layout: Layout, edit: _Edit, last: Mapping[ServerId, int], fill: sche
     if edit.want is None:
         return None
     member = sched.get(edit.want.scheduler)
-    return member.table(_entries(layout, edit, last), fill) if member.TABLE_SIZE else member.ring(edit.weights)
+    if member.TABLE_SIZE:
+        return member.table(_entries(layout, edit, last), fill, edit.want.table)
+    # A server that is overloaded would have to be passed over in the ring again and again: then it is better walked.
+    return None if any(server.upper for server in edit.servers) else member.ring(edit.weights)
 
 
 def _entries(layout: Layout, edit: _Edit, last: Mapping[ServerId, int]) -> list[sched.Entry]:

@@ -42,8 +42,21 @@ def put_slots(blocks: Sequence[int], counts: Sequence[int], choices: Array, weig
     slots = np.zeros(int(needed.sum()) * abi.SLOTS_PER_BLOCK, abi.SLOT)
     slots["choice"][places] = choices
     slots["weight"][places] = weights
+    last = np.repeat(first * abi.SLOTS_PER_BLOCK + many, needed) - abi.SLOTS_PER_BLOCK * np.arange(needed.sum())
+    slots["choice"][:: abi.SLOTS_PER_BLOCK] |= _runs(slots["choice"].reshape(-1, abi.SLOTS_PER_BLOCK), last)
     keys = np.repeat(np.array(blocks) - first, needed) + np.arange(needed.sum())
     return [w.Put("slots", r.numbers(keys), slots.view(abi.BLOCK).reshape(-1))]
+
+
+def _runs(choices: Array, counts: Array) -> Array:
+    """Return RUN for each block whose servers have numbers that fall one by one, within a page of overheads, else 0.
+
+    *counts* is how many slots of a block have servers, or more if all have.
+    """
+    numbers, places = (choices & np.uint32(abi.RUN - 1)).astype(np.int64), np.arange(abi.SLOTS_PER_BLOCK)
+    falling = (numbers == numbers[:, :1] - places) | (places >= counts[:, np.newaxis])
+    within = numbers[:, 0] % abi.PAGE_SERVERS + 1 >= np.minimum(counts, abi.SLOTS_PER_BLOCK)
+    return np.where(falling.all(axis=1) & within, np.uint32(abi.RUN), np.uint32(0))
 
 
 def put_addresses(flags: Mapping[bytes, int]) -> list[w.Write]:

@@ -77,7 +77,7 @@ def read_layout(
 def _read_service(key: ServiceKey, value: Any, rows: Array, options: Array, slots: Array) -> Placed:
     first, count = int(value["block"]) * abi.SLOTS_PER_BLOCK, int(value["n"])
     mine = slots[first : first + count][::-1]
-    numbers = mine["choice"] & np.uint32(abi.DRAINED - 1)
+    numbers = mine["choice"] & np.uint32(abi.RUN - 1)
     # A change that did not come to its end may have left another method in the row; what counts is the choice.
     rows["fwd"][numbers] = mine["choice"] >> abi.CHOICE_FWD_SHIFT
     servers = zip(

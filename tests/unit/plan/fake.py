@@ -121,7 +121,7 @@ class FakeMaps:
         """Return number, forwarding method and weight of each slot of a service, newest first."""
         first = int(value["block"]) * abi.SLOTS_PER_BLOCK
         slots = self.arrays["slots"]["slot"].reshape(-1)[first : first + int(value["n"])]
-        mask = abi.DRAINED - 1
+        mask = abi.RUN - 1
         return [(int(c) & mask, int(c) >> abi.CHOICE_FWD_SHIFT, int(weight)) for c, weight in slots]
 
     def addresses(self) -> dict[Address, int]:
@@ -151,7 +151,7 @@ class FakeMaps:
                 known = {number for number, _, _ in self.slots(value)}
                 if value["sched"] in (abi.Sched.RR, abi.Sched.WRR):  # a ring of places
                     known = {place for place, (_, _, weight) in enumerate(self.slots(value)) if weight}
-                assert {choice & (abi.DRAINED - 1) for choice in table if choice != abi.NO_SERVER} <= known
+                assert {choice & (abi.RUN - 1) for choice in table if choice != abi.NO_SERVER} <= known
         for number, flows in self.flows.items():
             if flows:
                 assert addresses[Address(bytes(self.arrays["servers"]["virt"][number]))] & r.VIP

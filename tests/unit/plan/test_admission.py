@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from xlvs.errors import InvalidError, ServiceExistsError, UnknownSchedulerError, UnsupportedError, XlvsError
+from xlvs.errors import InvalidError, ServiceExistsError, UnknownSchedulerError, XlvsError
 from xlvs.model import Address, Server, Service, ServiceKey, State
 from xlvs.plan.admission import admit, admit_name, is_unicast
 
@@ -25,7 +25,12 @@ def test_what_xlvs_can_do_is_admitted() -> None:
     [
         (Service(WEB, "wlcc"), UnknownSchedulerError, "did you mean 'wlc'"),
         (Service(WEB, "rr", frozenset(["flag-9"])), InvalidError, "unknown scheduler flag 'flag-9'"),
-        (Service(WEB, servers=(Server(REAL, 80, upper=5),)), UnsupportedError, "thresholds"),
+        (
+            Service(WEB, "mh", table=4096),
+            InvalidError,
+            "cannot have a table of 4096 entries: mh can, of 251, 509, 1021",
+        ),
+        (Service(WEB, "wlc", table=4093), InvalidError, "cannot have a table of 4093 entries"),
         (Service(WEB, servers=(Server(Address.parse("239.0.0.1"), 80),)), InvalidError, "no unicast address"),
         (Service(WEB, servers=(Server(Address.parse("fd00::1"), 80, "nat"),)), InvalidError, "address family"),
     ],

@@ -77,7 +77,7 @@ def size(wanted: MapDef, fd: int, *, asked: bool) -> int:
     have = syscalls.map_info(fd).max_entries
     if asked or wanted.upgrade is Upgrade.CACHE:
         return wanted.max_entries
-    if wanted.upgrade is Upgrade.TABLE and wanted.name != "loads":
+    if wanted.upgrade is Upgrade.TABLE and wanted.name not in ("loads", "overheads"):
         return wanted.max_entries
     return max(have, wanted.max_entries) if wanted.upgrade is Upgrade.COUNTS else have
 

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from xlvs.dataplane import _abi as abi
-from xlvs.dataplane.flows import FlowTable
+from xlvs.dataplane.flows import FlowTable, is_template, protocols
 from xlvs.dataplane.maps import Map
 from xlvs.errors import HostError
 from xlvs.model import MAPPED
@@ -52,6 +52,16 @@ class Takeover:
             found[6] += v6
             found[4] += len(records) - v6
         return found
+
+    def carry_overflow(self) -> None:
+        """Let connections that found no room in the table *left* be recognised as long as they would be there."""
+        if "flow_head" not in self._left:
+            return
+        until = self._left["flow_head"].get(0)["overflow_until"]
+        head = self._maps["flow_head"].get(0)
+        if until > head["overflow_until"]:
+            head["overflow_until"] = until
+            self._maps["flow_head"].put(0, head)
 
     def step(self) -> int:
         """Hand over all flows that had a packet since the step before began, at first all; return how many."""
@@ -108,7 +118,7 @@ def _of_today(rows: Array, now: int) -> Array:
     for name in ("client", "virt", "server", "state", "fwd", "local"):
         found[name] = rows[name]
     found["ports"] = _ports(rows["cport"], rows["vport"])
-    found["proto"] = np.where(rows["state"] >> 4 == 0, 6, 17)
+    found["proto"] = np.where(is_template(rows), abi.PROTO_TEMPLATE, protocols(rows))
     found["v6"] = _is_v6(rows["virt"])
     found["seen"] = (now - rows["idle"].astype(np.int64)) & 0xFFFFFFFF
     found["in_bytes"], found["out_bytes"] = rows["in_bytes"], rows["out_bytes"]
