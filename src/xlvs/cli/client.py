@@ -335,4 +335,6 @@ def _word(value: object) -> str:
 def _error(problem: Any) -> XlvsError:
     """Return the error that a problem document names (RFC 9457)."""
     code, detail = str(problem["code"]), str(problem["detail"])
-    return BY_CODE.get(code, XlvsError)(detail, code=code)
+    error = BY_CODE.get(code, XlvsError)(detail, code=code)
+    error.edit = problem.get("edit")
+    return error

@@ -28,17 +28,25 @@ _SUFFIX = {Hook.XDP: "-xdp", Hook.INGRESS: "-tc", Hook.EGRESS: "-tc"}
 class Attachments:
     """*directory* holds the pinned links, *programs* the descriptors of the programs by name.
 
-    *wish* is what the operator said; it may be replaced before a `sync`.
+    *wish* is what the operator said; it may be replaced before a `sync`.  *marker* is the name that the device has,
+    or will have, by which packets with a firewall mark leave.
     """
 
     def __init__(
-        self, directory: Path, programs: Mapping[str, int], kernel: Kernel, netlink: Netlink, wish: Wish
+        self,
+        directory: Path,
+        programs: Mapping[str, int],
+        kernel: Kernel,
+        netlink: Netlink,
+        wish: Wish,
+        marker: str = "",
     ) -> None:
         self._directory = directory
         self._programs = programs
         self._kernel = kernel
         self._netlink = netlink
         self.wish = wish
+        self.marker = marker
         self._links: dict[int, Link] = {}
         self._wanted: dict[int, Choice] = {}
         self._choices: dict[int, Choice] = {}
@@ -52,6 +60,8 @@ class Attachments:
         for link in self._links.values():
             if link.loopback:
                 self._attach(link, Hook.EGRESS, "xlvs_lo")
+            elif link.name == self.marker:
+                self._attach(link, Hook.EGRESS, "xlvs_mark")
         self._links = {}
         self.sync()
         for (ifindex, hook), pin in list(self._attached.items()):
@@ -68,7 +78,9 @@ class Attachments:
             if self._links.get(index) != link:
                 self._describe(link)
                 self._rename(link)
-            if not link.loopback and (self._wanted.get(index) != wanted[index] or self._links.get(index) is None):
+            if link.name == self.marker:
+                self._mark(link)
+            elif not link.loopback and (self._wanted.get(index) != wanted[index] or self._links.get(index) is None):
                 self._take(link, wanted[index])
         self._links, self._wanted = links, wanted
 
@@ -110,6 +122,12 @@ class Attachments:
                 self._detach(link.index, hook, pin)
         log("interface", name=link.name, hook=choice.hook, why=choice.why)
 
+    def _mark(self, link: Link) -> None:
+        """Put the program on the marker."""
+        if (link.index, Hook.EGRESS) not in self._attached:
+            self._attach(link, Hook.EGRESS, "xlvs_mark")
+            log("interface", name=link.name, hook="egress", why="packets with a firewall mark leave by it")
+
     def _take_xdp(self, link: Link, choice: Choice) -> Choice:
         try:
             self._attach(link, Hook.XDP, "xlvs_xdp")
@@ -121,7 +139,7 @@ class Attachments:
 
     def _keeps(self, ifindex: int, hook: Hook) -> bool:
         if hook is Hook.EGRESS:
-            return self._links[ifindex].loopback
+            return self._links[ifindex].loopback or self._links[ifindex].name == self.marker
         choice = self._choices.get(ifindex)
         return choice is not None and (choice.hook == "xdp" or (choice.hook == "tc" and hook is Hook.INGRESS))
 
@@ -180,7 +198,8 @@ class Attachments:
             if link is None:
                 pin.unlink()
                 continue
-            hook = Hook.XDP if pin.name.endswith("-xdp") else Hook.EGRESS if link.loopback else Hook.INGRESS
+            leaves = link.loopback or link.name == self.marker
+            hook = Hook.XDP if pin.name.endswith("-xdp") else Hook.EGRESS if leaves else Hook.INGRESS
             self._attached[ifindex, hook] = pin
         for link in self._links.values():
             self._rename(link)

@@ -25,6 +25,7 @@ from xlvs.daemon import api, configuration
 from xlvs.daemon.attach import Attachments
 from xlvs.daemon.engine import Engine
 from xlvs.daemon.host import advice, sysctls, systemd
+from xlvs.daemon.host.devices import marks, segmenter
 from xlvs.daemon.host.interfaces import Wish
 from xlvs.daemon.host.netlink import Monitor, Netlink
 from xlvs.daemon.host.routes import Routes
@@ -41,7 +42,7 @@ from xlvs.dataplane import Loaded
 from xlvs.dataplane import _abi as abi
 from xlvs.dataplane.maglev import Filler
 from xlvs.errors import InvalidError, XlvsError
-from xlvs.model import Address, State
+from xlvs.model import MARK, Address, ServiceKey, State
 
 ICMP_PER_SECOND = 1000
 ACCEPT_LOCAL = "net.ipv4.conf.lo.accept_local"
@@ -75,7 +76,8 @@ class Daemon:
         routes = Routes(self._netlink, lambda address: self.engine.is_virtual(address))
         self.engine = Engine(self._kernel, Store(paths), routes, Filler(sched.fill, _fills_slowly))
         programs = {name: program.fd for name, program in loaded.programs.items()}
-        self._attachments = Attachments(paths.links, programs, self._kernel, self._netlink, options.wish)
+        marker, _ = marks.names(paths.name)
+        self._attachments = Attachments(paths.links, programs, self._kernel, self._netlink, options.wish, marker)
         self._vips = Vips(self._netlink, paths.vips)
         self._server = Server(paths.socket, self)
         self._stopping = asyncio.Event()
@@ -86,6 +88,12 @@ class Daemon:
         self._told_full = False
         self._placed: set[tuple[str, Address]] = set()
         """The virtual addresses that are to be on interfaces."""
+        self._segmenter = 0
+        self._marker = 0
+        self._steered: frozenset[ServiceKey] | None = None
+        """The services whose packets Netfilter brings to the marker; None: not known."""
+        self._configured: tuple[dict[str, int], dict[str, str]] | None = None
+        """The timeouts and sysctls that the programs know."""
         self._refused = ""
         """Why the configuration file is not in force."""
 
@@ -108,7 +116,7 @@ class Daemon:
         if self._loaded.carried:
             log("maps of another build carried over", maps=",".join(sorted(self._loaded.carried)))
         # Services come first: a packet that a hook takes must find them, and each is whole when it appears.
-        self._kernel.configure(self.engine.state.timeouts, self._netlink.loopback(), ICMP_PER_SECOND)
+        self._configure()
         self._loaded.programs["xlvs_sweep"].test_run(bytes(64))
         self._attachments.wish = self._wish()
         self._attachments.start()
@@ -148,11 +156,16 @@ class Daemon:
     def changed(self) -> None:
         """Do what follows a change of the state."""
         state = self.engine.state
+        if self._configured != (state.timeouts, state.sysctls):
+            self._configure()
         if state.services:
             _guarded(self._allow_local_clients)
+            if not self._segmenter:
+                _guarded(self._want_segmenter)
         if self._attachments.wish != self._wish():
             self._attachments.wish = self._wish()
             _guarded(self._attachments.sync)
+        _guarded(self._want_marks)
         _guarded(self._want_vips)
         if len(state.services) <= ADVISED_AT_ONCE:  # a look at a hundred thousand routes waits for the next round
             self._soon(self._advise)
@@ -222,10 +235,45 @@ class Daemon:
         self._paths.lock.unlink(missing_ok=True)
         log("purged", instance=self._paths.name)
 
+    def _configure(self) -> None:
+        """Tell the programs what holds for the whole director."""
+        state = self.engine.state
+        self._kernel.configure(state.timeouts, self._netlink.loopback(), ICMP_PER_SECOND, state.sysctls)
+        self._configured = state.timeouts, state.sysctls
+
     def _allow_local_clients(self) -> None:
         """Let replies to clients on this host come from the virtual address, which is the host's own."""
         if sysctls.set_once(ACCEPT_LOCAL, "1", self._paths.sysctls):
             log("sysctl set for clients on this host", name=ACCEPT_LOCAL, value=1)
+
+    def _want_segmenter(self) -> None:
+        """Have a device that cuts GSO packets up, once a server needs it."""
+        services = self.engine.state.services.values()
+        if any(server.tunnel_checksum != "none" for service in services for server in service.servers):
+            self._segmenter = segmenter.make(self._paths.name)
+            self._kernel.segment_by(self._segmenter)
+            self._attachments.sync()
+
+    def _want_marks(self) -> None:
+        """Have packets with a firewall mark come to the walk while a service is by one."""
+        left = {server[0] for server in self.engine.layout.retired}  # deleted, with flows
+        keys = frozenset(self.engine.state.services) | {key for key in left if key.protocol == MARK}
+        if not any(key.protocol == MARK for key in keys):
+            keys = frozenset()
+        if keys == self._steered or (self._steered is None and not keys and not marks.is_there(self._paths.name)):
+            self._steered = keys
+            return
+        if not keys:
+            self._kernel.take_marked(0)
+            marks.remove(self._paths.name)
+            self._marker = 0
+        else:
+            if not self._marker:
+                self._marker = marks.make(self._paths.name)
+                self._attachments.sync()
+            marks.steer(self._paths.name, keys)
+            self._kernel.take_marked(self._marker)
+        self._steered = keys
 
     def _advise(self) -> None:
         """Log the warnings that are new."""
@@ -260,6 +308,8 @@ class Daemon:
     def _collect(self) -> None:
         self._tell_of_table()
         self.engine.collect()
+        if self._steered:
+            self._want_marks()
         if self._placed:
             self._want_vips()
 

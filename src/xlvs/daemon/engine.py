@@ -23,7 +23,7 @@ from xlvs.daemon.kernel import Kernel
 from xlvs.daemon.log import log
 from xlvs.daemon.stats import Counters
 from xlvs.errors import XlvsError
-from xlvs.model import Address, ServiceKey, State
+from xlvs.model import MARK, Address, ServiceKey, State, sysctls
 from xlvs.plan import records as r
 from xlvs.plan import upkeep
 from xlvs.plan import writes as w
@@ -162,7 +162,9 @@ class Engine:
         self._write(upkeep.plan_addresses(self.layout, busy))
 
     def sample(self, elapsed_s: float) -> None:
-        """Take a sample for the rates."""
+        """Take a sample for the rates; none while run_estimation is 0, and what they were then stays."""
+        if not sysctls.value(self.state.sysctls, "run_estimation"):
+            return
         for kind, counters in self.counters.items():
             counters.sample(self.kernel.stats(kind, self.end(kind)), elapsed_s)
 
@@ -181,7 +183,7 @@ class Engine:
 
     def _prepare(self, wants: Wants, epoch: int) -> Plan:
         """Plan, and put everything where no packet looks yet."""
-        self._claim({key.address for key, want in wants.items() if want})
+        self._claim({key.address for key, want in wants.items() if want and key.protocol != MARK})
         addresses = {s.address for want in wants.values() if want for s in want.servers}
         made = plan(self.layout, wants, self.routes.sources(addresses), epoch, self._fill)
         try:
@@ -271,6 +273,8 @@ class Engine:
         )
         if new.timeouts != self.state.timeouts:
             record.timeouts = new.timeouts
+        if new.sysctls != self.state.sysctls:
+            record.sysctls = new.sysctls
         if new.interfaces != self.state.interfaces:
             record.interfaces = new.interfaces
         return record

@@ -16,6 +16,7 @@ import numpy.typing as npt
 from xlvs.dataplane import _abi as abi
 from xlvs.dataplane import hint_bits
 from xlvs.dataplane.flows import FlowTable
+from xlvs.model import sysctls
 from xlvs.plan import writes as w
 from xlvs.plan.layout import Layout, Limits
 from xlvs.plan.reading import read_layout, settle
@@ -30,6 +31,16 @@ _TIMEOUTS = {
     "tcpfin": abi.FlowState.FIN_WAIT.idle_s,
     "udp": abi.FlowState.UDP.idle_s,
 }
+
+_SYSCTL_BITS = {
+    "sloppy_tcp": abi.SYSCTL_SLOPPY_TCP,
+    "expire_nodest_conn": abi.SYSCTL_EXPIRE_NODEST,
+    "expire_quiescent_template": abi.SYSCTL_EXPIRE_QUIESCENT,
+    "nat_icmp_send": abi.SYSCTL_NAT_ICMP_SEND,
+    "pmtu_disc": abi.SYSCTL_PMTU_DISC,
+}
+_ALWAYS = 3
+"""The mode of a defence that is always on (ip_vs_ctl.c, update_defense_level)."""
 
 _PREVIOUS = {"xlvs_xdp": ("previous_xdp", 0), "xlvs_in": ("previous_tc", 0), "xlvs_lo": ("previous_tc", 1)}
 """Where the program before finds its place, by its name."""
@@ -150,8 +161,13 @@ class Kernel:
         """Return one counter of the whole director."""
         return int(self._maps["counters"].totals(counter, 1)[0])
 
-    def configure(self, timeouts: Mapping[str, int], lo: int, icmp_per_second: int) -> None:
-        """Set what holds for the whole director; *timeouts* in seconds, *lo* the loopback's index."""
+    def configure(
+        self, timeouts: Mapping[str, int], lo: int, icmp_per_second: int, written: Mapping[str, str] | None = None
+    ) -> None:
+        """Set what holds for the whole director; *timeouts* in seconds, *lo* the loopback's index.
+
+        *written* are the sysctls that are not as they were at first.
+        """
         idle = {state: state.idle_s for state in abi.FlowState}
         idle[abi.FlowState.ESTABLISHED] = timeouts["tcp"]
         idle[abi.FlowState.FIN_WAIT] = timeouts["tcpfin"]
@@ -162,6 +178,7 @@ class Kernel:
         # A moment is the largest power of two of jiffies that is not longer than half a second.
         record["hz"], record["moment_shift"] = hz, (hz // 2).bit_length() - 1
         record["lo"], record["icmp_per_second"], record["abi"] = lo, icmp_per_second, abi.ABI
+        record["sysctls"], record["drop_rate"] = _switches(written or {})
         self._maps["config"].put(0, record)
 
     def begin_table(self) -> None:
@@ -176,6 +193,18 @@ class Kernel:
         """Have every flow ask the routing table for its next hop anew; unasked it does so twice a second."""
         record = self._maps["config"].get(0)
         record["hop_epoch"] += np.uint32(1)
+        self._maps["config"].put(0, record)
+
+    def segment_by(self, ifindex: int) -> None:
+        """Say which device cuts GSO packets up."""
+        record = self._maps["config"].get(0)
+        record["segmenter"] = ifindex
+        self._maps["config"].put(0, record)
+
+    def take_marked(self, ifindex: int) -> None:
+        """Say by which device packets come whose firewall mark may be a service's; 0: by none."""
+        record = self._maps["config"].get(0)
+        record["marker"] = ifindex
         self._maps["config"].put(0, record)
 
     def put_interface(self, ifindex: int, mac: bytes, flags: int) -> None:
@@ -225,6 +254,18 @@ class Kernel:
         """Return how many flows there are."""
         loads = self._maps["loads"].read()
         return int(loads["active"].sum(dtype=np.int64) + loads["inactive"].sum(dtype=np.int64))
+
+
+def _switches(given: Mapping[str, str]) -> tuple[int, int]:
+    """Return the bits of the switches that are on, and of how many new connections one is refused (0: of none)."""
+    bits = sum(bit for name, bit in _SYSCTL_BITS.items() if sysctls.value(given, name))
+    reuse = sysctls.value(given, "conn_reuse_mode")
+    bits |= abi.SYSCTL_REUSE if reuse else 0
+    bits |= abi.SYSCTL_REUSE_NO_OUTPUT if reuse & 2 else 0
+    bits |= abi.SYSCTL_SECURE_TCP if sysctls.value(given, "secure_tcp") == _ALWAYS else 0
+    bits |= abi.SYSCTL_DROP_ENTRY if sysctls.value(given, "drop_entry") == _ALWAYS else 0
+    rate = sysctls.value(given, "am_droprate") if sysctls.value(given, "drop_packet") == _ALWAYS else 0
+    return bits, rate if rate >= 0 else 1
 
 
 def ticks_per_second() -> int:

@@ -32,7 +32,7 @@ _MOST = {"flows": 1 << 26, "flows6": 1 << 26, "services": 1 << 20, "servers": 1 
 _GARBAGE = 50_000
 """New objects after which cycles are looked for: a request may make 100,000 that are none."""
 
-PROGRAMS = ("xlvs_xdp", "xlvs_in", "xlvs_lo", "xlvs_sweep", "xlvs_import", "xlvs_clock")
+PROGRAMS = ("xlvs_xdp", "xlvs_in", "xlvs_lo", "xlvs_mark", "xlvs_sweep", "xlvs_import", "xlvs_clock")
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -65,6 +65,7 @@ def _sizes(options: argparse.Namespace) -> dict[str, int]:
         sizes |= {"services": n, "service_stats": n, "sched_state": 2 * n, "tables": 2 * n}
     if n := options.servers:
         sizes |= {"servers": n, "server_options": n, "loads": n, "server_stats": n, "nat_servers": n}
+        sizes["overheads"] = -(-n // abi.PAGE_SERVERS)
     if options.services or options.servers:
         services, servers = options.services or abi.MAX_SERVICES, options.servers or abi.MAX_SERVERS
         sizes |= {"addrs": services + servers, "slots": 2 * (services + -(-servers // abi.SLOTS_PER_BLOCK))}

@@ -1,4 +1,4 @@
-"""Removing every trace of an instance: hooks, pins, mount, virtual addresses, sysctls, files; needs no daemon."""
+"""Removing every trace of an instance: hooks, pins, devices, virtual addresses, sysctls, files; needs no daemon."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import contextlib
 import shutil
 
 from xlvs.daemon.host import netns, sysctls, vips
+from xlvs.daemon.host.devices import marks, segmenter
 from xlvs.daemon.host.netlink import Netlink
 from xlvs.daemon.lock import Lock
 from xlvs.daemon.paths import Paths
@@ -22,6 +23,8 @@ def purge(paths: Paths) -> None:
         bpffs.purge(paths.bpffs)
     elif paths.bpffs.is_dir():
         paths.bpffs.rmdir()
+    segmenter.remove(paths.name)
+    marks.remove(paths.name)
     vips.take_back(paths.vips)
     sysctls.restore(paths.sysctls)
     shutil.rmtree(paths.state_dir, ignore_errors=True)

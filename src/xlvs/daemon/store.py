@@ -67,6 +67,7 @@ class Record(msgspec.Struct, omit_defaults=True):
     interfaces: dict[str, str] | None | msgspec.UnsetType = msgspec.UNSET
     last_weights: Weights = []
     baselines: Baselines = msgspec.field(default_factory=Baselines)
+    sysctls: dict[str, str] | None = None
 
 
 class Snapshot(msgspec.Struct):
@@ -79,6 +80,7 @@ class Snapshot(msgspec.Struct):
     interfaces: dict[str, str] | None = None
     last_weights: Weights = []
     baselines: Baselines = msgspec.field(default_factory=Baselines)
+    sysctls: dict[str, str] = {}
 
 
 @dataclass(slots=True)
@@ -125,6 +127,7 @@ class Store:
             {**DEFAULT_TIMEOUTS, **snapshot.timeouts},
             snapshot.interfaces,
             snapshot.generation,
+            snapshot.sysctls,
         )
         _replay(self._paths.journal, kept)
         return kept
@@ -139,6 +142,7 @@ class Store:
             state.interfaces,
             weights(last_weights),
             baselines,
+            state.sysctls,
         )
         text = codec.encode(kept)
         with _as_host_error(self._paths.state):
@@ -236,6 +240,8 @@ def _replay(path: Path, kept: Kept) -> None:
                 services.pop(key, None)
             if record.timeouts is not None:
                 fields["timeouts"] = record.timeouts
+            if record.sysctls is not None:
+                fields["sysctls"] = record.sysctls
             if record.interfaces is not msgspec.UNSET:
                 fields["interfaces"] = record.interfaces
             fields["generation"] = max(kept.state.generation, fields.get("generation", 0), record.generation)

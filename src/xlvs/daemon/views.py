@@ -98,11 +98,13 @@ class ServerView(msgspec.Struct, frozen=True, gc=False):
 
 
 class ListenView(msgspec.Struct, frozen=True, gc=False):
-    """What clients connect to."""
+    """What clients connect to; of a firewall mark *address* is how IPVS writes it (`ServiceKey`)."""
 
     protocol: str
     address: str
     port: int
+    mark: int | UnsetType = UNSET
+    family: int | UnsetType = UNSET
 
 
 class ServiceView(msgspec.Struct, frozen=True):
@@ -198,6 +200,8 @@ def _service(
 ) -> ServiceView:
     key = s.key
     listen = ListenView(key.protocol, str(key.address), key.port)
+    if key.mark:
+        listen = ListenView(key.protocol, str(key.address), key.port, key.mark, key.version)
     return ServiceView(
         listen, s.scheduler, sorted(s.flags), servers, s.name, s.device, s.owner,
         s.persistent, s.netmask, s.engine, s.ops, s.table, stats, rates,

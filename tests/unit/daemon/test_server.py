@@ -114,7 +114,7 @@ def test_a_connection_carries_many_requests_in_order(running: Running) -> None:
         ("POST /v1/services", "[]", 400, "invalid", "Expected `object`"),
         ("POST /v1/services", "[" * 90_000, 400, "invalid", "as expected"),
         ("POST /v1/services", '{"listen": 3}', 400, "invalid", "$.listen"),
-        ("POST /v1/services", '{"listen": {"protocol": "sctp"}}', 400, "invalid", "sctp"),
+        ("POST /v1/services", '{"listen": {"protocol": "dccp"}}', 400, "invalid", "dccp"),
         (
             "POST /v1/services",
             '{"listen": {"protocol": "tcp", "address": "1", "port": "80"}}',

@@ -17,15 +17,18 @@ from litestar.openapi.spec import License
 from litestar.serialization import encode_json
 
 import xlvs
-from xlvs.daemon.api import director, flows, problems, services, whole
+from xlvs.daemon.api import director, flows, many, problems, services, whole
 from xlvs.daemon.api.changes import Context, Director, provide_write
-from xlvs.daemon.api.wanted import provide_wanted
+from xlvs.daemon.api.table.wanted import provide_wanted
 from xlvs.daemon.api.watch import Watchers
 from xlvs.errors import InvalidError
 from xlvs.model import codec
 
 MAX_BODY = 64 << 20
 """Bytes of a body: 20,000 services with 8 servers each take a quarter of that."""
+
+
+_PARTS = (services, many, whole, flows, director)
 
 
 class StrictRequest(Request[Any, Any, Any]):
@@ -41,7 +44,7 @@ def make(context_of: Director, watchers: Watchers, *, max_body: int = MAX_BODY) 
     """Return the API over a director; changes are told to *watchers*, bodies have at most *max_body* bytes."""
     app = Litestar.from_config(
         AppConfig(
-            route_handlers=[openapi, *services.HANDLERS, *whole.HANDLERS, *flows.HANDLERS, *director.HANDLERS],
+            route_handlers=[openapi, *(handler for part in _PARTS for handler in part.HANDLERS)],
             state=Context({"director": context_of, "watchers": watchers}),
             dependencies={
                 "write": Provide(provide_write, sync_to_thread=False),

@@ -116,7 +116,7 @@ class Write:
         found = []
         if self._told or len(watchers):
             found = differences(edits.part(have, touched), edits.part(new, touched))
-        if self.dry_run or not touched and have.interfaces == new.interfaces:
+        if self.dry_run or not touched and msgspec.structs.replace(new, services=have.services) == have:
             return Changed(have.generation, found)
         engine.apply(new, touched)
         self._context.director.changed()

@@ -5,13 +5,21 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 import msgspec
-from litestar import Response, get, post
+from litestar import Response, get, patch, post
 from litestar.di import NamedDependency
-from litestar.params import QueryParameter
+from litestar.params import JSONBody, QueryParameter
+from msgspec import UNSET, Meta, UnsetType
+from msgspec.structs import replace
 
-from xlvs.daemon.api.answers import READING, TELLING, answer, errors
+from xlvs.daemon.api.answers import READING, TELLING, WRITING, answer, errors
 from xlvs.daemon.api.changes import Changed, Context, Write
 from xlvs.daemon.api.services import find
+from xlvs.model.sysctls import SYSCTLS, lookup, read
+
+MAX_TIMEOUT = 31 * 24 * 60 * 60
+"""Seconds; ip_vs_ctl.c, IP_VS_TIMEOUT_MAX."""
+
+Timeout = Annotated[int, Meta(ge=1, le=MAX_TIMEOUT)]
 
 
 class InterfaceView(msgspec.Struct, frozen=True):
@@ -45,6 +53,52 @@ async def get_timeouts(state: Context) -> Response[dict[str, int]]:
     """Return after how many idle seconds flows end."""
     have = state.director.engine.state
     return answer(have.timeouts, have.generation)
+
+
+class TimeoutsPatch(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
+    """Seconds after which idle flows end: of TCP connections, of those one side has closed, of UDP."""
+
+    tcp: Timeout | UnsetType = UNSET
+    tcpfin: Timeout | UnsetType = UNSET
+    udp: Timeout | UnsetType = UNSET
+
+
+@patch("/v1/timeouts", operation_id="patchTimeouts", summary="Change the timeouts", responses=errors(*WRITING))
+async def patch_timeouts(data: JSONBody[TimeoutsPatch], write: NamedDependency[Write]) -> Response[Changed]:
+    """Change some of the timeouts; flows that are there go by the new ones at once."""
+    given = {word: getattr(data, word) for word in data.__struct_fields__ if getattr(data, word) is not UNSET}
+    found = write.commit(replace(write.have, timeouts={**write.have.timeouts, **given}), [])
+    return answer(found, found.generation)
+
+
+class SysctlView(msgspec.Struct, frozen=True):
+    """A switch of IPVS; *lacks* says why it does nothing in xlvs, empty: it does."""
+
+    name: str
+    value: str
+    default: str
+    text: str
+    lacks: str
+
+
+@get("/v1/sysctls", operation_id="listSysctls", summary="Show the sysctls", responses=errors(*READING))
+async def list_sysctls(state: Context) -> Response[list[SysctlView]]:
+    """Return the switches that IPVS has under net/ipv4/vs, and what they are."""
+    have = state.director.engine.state
+    views = [
+        SysctlView(s.name, have.sysctls.get(s.name, s.default), s.default, s.text, s.lacks) for s in SYSCTLS.values()
+    ]
+    return answer(views, have.generation)
+
+
+@patch("/v1/sysctls", operation_id="patchSysctls", summary="Write sysctls", responses=errors(*WRITING))
+async def patch_sysctls(data: JSONBody[dict[str, str]], write: NamedDependency[Write]) -> Response[Changed]:
+    """Write some switches, all of them or none."""
+    written = {lookup(name).name: read(name, text) for name, text in data.items()}
+    sysctls = {**write.have.sysctls, **written}
+    kept = {name: text for name, text in sorted(sysctls.items()) if text != SYSCTLS[name].default}
+    found = write.commit(replace(write.have, sysctls=kept), [])
+    return answer(found, found.generation)
 
 
 @get("/v1/status", operation_id="getStatus", summary="Show the daemon", responses=errors(*READING))
@@ -107,5 +161,6 @@ async def stop(
 
 
 HANDLERS = [
-    get_drops, get_counters, list_interfaces, get_timeouts, get_status, zero, reload, stop
+    get_drops, get_counters, list_interfaces, get_timeouts, patch_timeouts, list_sysctls, patch_sysctls, get_status,
+    zero, reload, stop,
 ]  # fmt: skip

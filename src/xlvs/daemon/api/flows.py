@@ -20,11 +20,11 @@ from litestar.params import QueryParameter
 from litestar.response import Stream
 from msgspec import UNSET, UnsetType
 
-from xlvs.daemon.api import listing
 from xlvs.daemon.api.answers import READING, errors
 from xlvs.daemon.api.changes import Context
-from xlvs.daemon.api.tally import Tally
-from xlvs.daemon.api.wanted import PROTOCOLS, STATES
+from xlvs.daemon.api.table import listing
+from xlvs.daemon.api.table.tally import Tally
+from xlvs.daemon.api.table.wanted import PROTOCOLS, STATES
 from xlvs.daemon.views import Array
 from xlvs.dataplane.flows import AGES, Counts, Filter
 from xlvs.errors import InvalidError

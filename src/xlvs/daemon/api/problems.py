@@ -14,6 +14,7 @@ from typing import Any
 import msgspec
 from litestar import Request, Response
 from litestar.exceptions import HTTPException, ValidationException
+from msgspec import UNSET, UnsetType
 
 from xlvs.daemon.log import log
 from xlvs.errors import ConflictError, XlvsError
@@ -28,6 +29,9 @@ _STATUS = {
     "owned": 403,
     "conflict": 409,
     "invalid": 400,
+    "unknown-engine": 400,
+    "thresholds": 400,
+    "not-unicast": 400,
     "unknown-scheduler": 422,
     "unsupported": 422,
     "environment": 503,
@@ -44,13 +48,17 @@ _SENTENCES = {
 
 
 class Problem(msgspec.Struct, frozen=True):
-    """A problem document (RFC 9457 §3.1): `detail` is the sentence, `code` tells errors apart."""
+    """A problem document (RFC 9457 §3.1): `detail` is the sentence, `code` tells errors apart.
+
+    `edit` is which of several edits it is about, from 0.
+    """
 
     title: str
     status: int
     detail: str
     code: str
     type: str = "about:blank"
+    edit: int | UnsetType = UNSET
 
 
 class TooSlow(HTTPException):
@@ -72,7 +80,8 @@ class ClientGone(HTTPException):
 def of_error(error: XlvsError) -> Problem:
     """Return the problem document of an *error* of ours."""
     status = 412 if isinstance(error, StaleError) else _STATUS.get(error.code, 500)
-    return problem(status, error.code, str(error))
+    found = problem(status, error.code, str(error))
+    return found if error.edit is None else msgspec.structs.replace(found, edit=error.edit)
 
 
 def problem(status: int, code: str, detail: str) -> Problem:

@@ -11,35 +11,44 @@ import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
 from xlvs.errors import InvalidError
-from xlvs.model import Address, Server, Service, ServiceKey
+from xlvs.model import MARK, Address, Server, Service, ServiceKey
 from xlvs.model.server import MAX_WEIGHT
 from xlvs.model.service import MAX_PERSISTENT
 
-Protocol = Literal["tcp", "udp"]
+Protocol = Literal["tcp", "udp", "sctp", "fwm"]
 Forward = Literal["nat", "route", "ipip", "gue", "gre"]
 Flag = Literal["flag-1", "flag-2", "flag-3"]
 Hook = Literal["xdp", "tc", "none", "auto"]
 # linux/if.h: IFNAMSIZ is 16 with the final zero; net/core/dev.c, dev_valid_name: no slash, no colon, no white space.
 Device = Annotated[str, Meta(pattern=r"^[^/:\s]{1,15}$")]
 NoDevice = Annotated[str, Meta(pattern=r"^[^/:\s]{0,15}$")]
-Port = Annotated[int, Meta(ge=1, le=65535)]
-ServerPort = Annotated[int, Meta(ge=0, le=65535)]
+Port = Annotated[int, Meta(ge=0, le=65535)]
 Weight = Annotated[int, Meta(ge=0, le=MAX_WEIGHT)]
 Checksum = Literal["none", "full", "remote"]
-Engine = Literal["", "sip"]
 Persistent = Annotated[int, Meta(ge=0, le=MAX_PERSISTENT)]
 Threshold = Annotated[int, Meta(ge=0, le=0xFFFFFFFF)]
 
 
 class Listen(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
-    """What clients connect to."""
+    """What clients connect to: an address and a port, where 0 is every port; or, with protocol `fwm`, a firewall mark.
+
+    Packets of one family have a mark's service; `address` is then only read.
+    """
 
     protocol: Protocol
-    address: str
-    port: Port
+    address: str = ""
+    port: Port = 0
+    mark: Annotated[int, Meta(ge=0, le=0xFFFFFFFF)] = 0
+    family: Literal[4, 6] = 4
 
     def key(self) -> ServiceKey:
         """Return the model's value; raises `InvalidError`."""
+        if self.protocol == MARK:
+            return ServiceKey.of_mark(self.mark, self.family)
+        if self.mark:
+            raise InvalidError(f"mark {self.mark} is a service's whose protocol is {MARK}, not {self.protocol}")
+        if not self.address:
+            raise InvalidError("listen lacks its address; write one as 192.0.2.1")
         return ServiceKey(self.protocol, Address.parse(self.address), self.port)
 
 
@@ -47,13 +56,13 @@ class ServerBody(msgspec.Struct, forbid_unknown_fields=True, frozen=True, gc=Fal
     """One real server.  `owner` is only read: whose it becomes, the parameter of that name says."""
 
     address: str
-    port: ServerPort
+    port: Port
     forward: Forward = "route"
     weight: Weight = 1
     upper: Threshold = 0
     lower: Threshold = 0
     owner: str = ""
-    tunnel_port: ServerPort = 0
+    tunnel_port: Port = 0
     tunnel_checksum: Checksum = "none"
 
     def server(self, owner: str) -> Server:
@@ -77,7 +86,7 @@ class ServiceBody(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     owner: str = ""
     persistent: Persistent = 0
     netmask: str = ""
-    engine: Engine = ""
+    engine: str = ""
     ops: bool = False
     table: Annotated[int, Meta(ge=0)] = 0
 
@@ -102,7 +111,7 @@ class ServicePatch(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     device: NoDevice | None | UnsetType = UNSET
     persistent: Persistent | None | UnsetType = UNSET
     netmask: str | None | UnsetType = UNSET
-    engine: Engine | None | UnsetType = UNSET
+    engine: str | None | UnsetType = UNSET
     ops: bool | None | UnsetType = UNSET
     table: Annotated[int, Meta(ge=0)] | None | UnsetType = UNSET
 
@@ -111,6 +120,8 @@ class ServicePatch(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
         changes = _given(self, Service)
         if "flags" in changes:
             changes["flags"] = frozenset(changes["flags"])
+        if changes.get("scheduler", "mh") != "mh":
+            changes.setdefault("table", 0)  # which no other scheduler can have
         return msgspec.structs.replace(service, **changes)
 
 
@@ -121,7 +132,7 @@ class ServerPatch(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     weight: Weight | None | UnsetType = UNSET
     upper: Threshold | None | UnsetType = UNSET
     lower: Threshold | None | UnsetType = UNSET
-    tunnel_port: ServerPort | None | UnsetType = UNSET
+    tunnel_port: Port | None | UnsetType = UNSET
     tunnel_checksum: Checksum | None | UnsetType = UNSET
 
     def apply(self, server: Server) -> Server:
@@ -134,6 +145,62 @@ def _given(patch: ServicePatch | ServerPatch, kind: type[Service | Server]) -> d
     defaults = {field.name: field.default for field in msgspec.structs.fields(kind)}
     given = {name: getattr(patch, name) for name in patch.__struct_fields__}
     return {name: defaults[name] if value is None else value for name, value in given.items() if value is not UNSET}
+
+
+class AddService(msgspec.Struct, forbid_unknown_fields=True, frozen=True, tag_field="do", tag="add-service"):
+    """Add a service, as `POST /v1/services`."""
+
+    service: ServiceBody
+
+
+class EditService(msgspec.Struct, forbid_unknown_fields=True, frozen=True, tag_field="do", tag="edit-service"):
+    """Change some fields of a service, as `PATCH /v1/services/{id}`."""
+
+    id: str
+    changes: ServicePatch
+
+
+class DeleteService(msgspec.Struct, forbid_unknown_fields=True, frozen=True, tag_field="do", tag="delete-service"):
+    """Delete a service, as `DELETE /v1/services/{id}`."""
+
+    id: str
+
+
+class AddServer(msgspec.Struct, forbid_unknown_fields=True, frozen=True, gc=False, tag_field="do", tag="add-server"):
+    """Add a real server to a service, as `POST /v1/services/{id}/servers`."""
+
+    id: str
+    server: ServerBody
+
+
+class EditServer(msgspec.Struct, forbid_unknown_fields=True, frozen=True, gc=False, tag_field="do", tag="edit-server"):
+    """Change some fields of a real server, as `PATCH /v1/services/{id}/servers/{server}`."""
+
+    id: str
+    server: str
+    changes: ServerPatch
+
+
+class DeleteServer(
+    msgspec.Struct, forbid_unknown_fields=True, frozen=True, gc=False, tag_field="do", tag="delete-server"
+):
+    """Delete a real server, as `DELETE /v1/services/{id}/servers/{server}`."""
+
+    id: str
+    server: str
+
+
+class Flush(msgspec.Struct, forbid_unknown_fields=True, frozen=True, tag_field="do", tag="flush"):
+    """Delete all that belongs to the owner, as `DELETE /v1/services`."""
+
+
+Edit = AddService | EditService | DeleteService | AddServer | EditServer | DeleteServer | Flush
+
+
+class EditsBody(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
+    """Edits in their order: a later one sees what an earlier one did.  `do` says what each does."""
+
+    edits: list[Edit]
 
 
 class ConfigBody(msgspec.Struct, forbid_unknown_fields=True, frozen=True):

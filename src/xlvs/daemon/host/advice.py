@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 
 from xlvs.daemon.host.routes import Routes, is_local
-from xlvs.model import Address, State
+from xlvs.model import MARK, Address, State
 
 ReadSysctl = Callable[[str], str | None]
 
@@ -18,12 +18,12 @@ MOST = 8
 
 def warnings(state: State, routes: Routes, interfaces: Iterable[str], sysctl: ReadSysctl) -> list[str]:
     """Return the sentences, most important first; *interfaces* are the names of those that packets are taken from."""
-    vips = {key.address for key in state.services}
+    vips = {key.address for key in state.services if key.protocol != MARK}
     # Those that xlvs adds itself are not looked at: `Vips` tells what keeps it from that.
     added = {key.address for key, service in state.services.items() if service.device}
     there = routes.routes(vips)
+    versions = {key.version for key in state.services}
     found = _each([vip for vip in vips - added if not is_local(there[vip])], _not_here)
-    versions = {vip.version for vip in vips}
     if 4 in versions and sysctl("net.ipv4.ip_forward") == "0":
         found.append("IPv4 forwarding is off, so nothing reaches the real servers: sysctl -w net.ipv4.ip_forward=1")
     if 6 in versions and sysctl("net.ipv6.conf.all.forwarding") == "0":
@@ -35,7 +35,7 @@ def warnings(state: State, routes: Routes, interfaces: Iterable[str], sysctl: Re
     servers = {server.address for service in state.services.values() for server in service.servers}
     ways = routes.routes(servers)
     found += _each([address for address, route in ways.items() if route is None], _no_route)
-    return found + _each([address for address, route in ways.items() if is_local(route)], _this_director)
+    return found
 
 
 def _each(addresses: list[Address], sentence: Callable[[Address], str]) -> list[str]:
@@ -49,10 +49,6 @@ def _each(addresses: list[Address], sentence: Callable[[Address], str]) -> list[
 
 def _no_route(server: Address) -> str:
     return f"there is no route to the real server {server}"
-
-
-def _this_director(server: Address) -> str:
-    return f"the real server {server} is this director itself, which is not supported yet"
 
 
 def _not_here(vip: Address) -> str:

@@ -13,6 +13,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from xlvs.daemon.host.devices.marks import MAC as MARKED_MAC
+from xlvs.daemon.host.devices.segmenter import MAC as SEGMENTER_MAC
 from xlvs.daemon.host.netdev import XDP_BASIC, XDP_NDO_XMIT
 from xlvs.daemon.host.netlink import Link
 from xlvs.errors import InvalidError
@@ -84,6 +86,10 @@ def is_hardware(link: Link) -> bool:
 
 
 def _choose(link: Link, master: Link | None, told_port: Link | None, wish: Wish) -> Choice:
+    if link.mac == MARKED_MAC:
+        return Choice("none", "what xlvs left to the host, of packets with a firewall mark, comes in here")
+    if link.mac == SEGMENTER_MAC:
+        return Choice("tc", "the segments of GSO packets come in here")
     told = wish.of(link.name)
     if told is None:
         if link.kind == "vrf":

@@ -13,7 +13,7 @@ import socket
 import struct
 from collections.abc import Iterator, Sequence
 
-MULTI, ACK, EXCL, DUMP, CREATE = 0x2, 0x4, 0x200, 0x300, 0x400
+MULTI, ACK, REPLACE, EXCL, DUMP, CREATE = 0x2, 0x4, 0x100, 0x200, 0x300, 0x400
 _REQUEST, _DUMP_INTR = 0x1, 0x10
 _ERROR, _DONE = 2, 3
 _SOL_NETLINK, _CAP_ACK = 270, 10

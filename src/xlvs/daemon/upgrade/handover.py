@@ -63,6 +63,8 @@ class Handover:
                 if not sum(takeover.step() for takeover in self._takeovers):
                     break
                 time.sleep(0.01)  # a tick later what was just copied is seen to be old
+        for takeover in self._takeovers:
+            takeover.carry_overflow()
         self._kernel.hand_over(0, {})
         for takeover in self._takeovers:  # what the program before entered last: datagrams' flows
             takeover.step()

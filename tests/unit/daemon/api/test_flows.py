@@ -13,8 +13,8 @@ import pytest
 
 from tests.unit.daemon.api.fake import FakeDirector
 from xlvs.cli.client import Client, _Connection
-from xlvs.daemon.api import columns, listing
-from xlvs.daemon.api.tally import Tally
+from xlvs.daemon.api.table import columns, listing
+from xlvs.daemon.api.table.tally import Tally
 from xlvs.errors import InvalidError, NoSuchServiceError
 from xlvs.model import Address
 

@@ -18,7 +18,6 @@ from xlvs.errors import (
     ServerExistsError,
     ServiceExistsError,
     UnknownSchedulerError,
-    UnsupportedError,
     XlvsError,
 )
 
@@ -214,10 +213,12 @@ def test_the_director_tells_of_itself_and_obeys(client: Client, director: FakeDi
     assert client.get("/v1/counters") == {"flow_new": 7}
     assert client.get("/v1/interfaces") == [{"name": "eth0", "hook": "xdp", "why": "physical"}]
     assert client.get("/v1/timeouts") == {"tcp": 900, "tcpfin": 120, "udp": 300}
+    client.patch("/v1/timeouts", {"udp": 60})
+    assert client.get("/v1/timeouts") == {"tcp": 900, "tcpfin": 120, "udp": 60}
     client.post("/v1/reload")
     client.post("/v1/stop")
     client.post("/v1/stop", query={"purge": True})
-    assert director.told == ["reload", "stop", "purge"]
+    assert director.told == ["changed", "reload", "stop", "purge"]
 
 
 def test_status_says_how_full_the_flow_table_is(web: Client, director: FakeDirector) -> None:
@@ -243,7 +244,7 @@ REFUSED: list[tuple[str, str, Any, type[XlvsError]]] = [
     ("delete", "/v1/services/tcp:192.0.2.1:81", None, NoSuchServiceError),
     ("post", "/v1/services/nope/servers", REAL, NoSuchServiceError),
     ("post", f"{ID}/servers", REAL, ServerExistsError),
-    ("post", f"{ID}/servers", {**REAL, "port": 1, "upper": 5}, UnsupportedError),
+    ("post", f"{ID}/servers", {**REAL, "port": 1, "upper": 5, "lower": 6}, InvalidError),
     ("post", f"{ID}/servers", {**REAL, "port": 1, "upper": 5, "lower": 9}, InvalidError),
     ("post", f"{ID}/servers", {**REAL, "address": "fd00::1"}, InvalidError),
     ("put", f"{ID}/servers/10.0.0.1:8080", {**REAL, "port": 1}, InvalidError),

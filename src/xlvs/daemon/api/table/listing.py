@@ -12,10 +12,11 @@ from collections.abc import AsyncIterator, Sequence
 import numpy as np
 
 from xlvs.daemon import views
-from xlvs.daemon.api import columns
-from xlvs.daemon.api.columns import Cells
-from xlvs.daemon.api.wanted import PROTOCOLS, STATES
-from xlvs.dataplane.flows import Filter
+from xlvs.daemon.api.table import columns
+from xlvs.daemon.api.table.columns import Cells
+from xlvs.daemon.api.table.wanted import PROTOCOLS, STATES
+from xlvs.dataplane import _abi as abi
+from xlvs.dataplane.flows import Filter, is_template, protocols
 
 Array = views.Array
 
@@ -114,7 +115,7 @@ class _Cells:
         records, servers = self._records, self._servers
         match name:
             case "protocol":
-                return [columns.pick(_PROTOCOLS, servers["proto"].astype(np.intp))]
+                return [columns.pick(_PROTOCOLS, protocols(records).astype(np.intp))]
             case "state":
                 return [columns.pick(_STATES, records["state"].astype(np.intp))]
             case "expires_s":
@@ -122,13 +123,21 @@ class _Cells:
             case "idle_s":
                 return [columns.decimals(records["idle"] // self._hz)]
             case "client":
-                return _end(records["client"], records["cport"])
+                return _end(records["client"], np.where(is_template(records), 0, records["cport"]))
             case "virtual":
                 return _end(records["virt"], records["vport"])
             case "server":
-                return _end(servers["addr"], servers["port"])
+                return _end(servers["addr"], np.where(_keeps_port(servers), records["vport"], servers["port"]))
+            case "in_bytes":
+                return [columns.decimals(np.where(is_template(records), 0, records["in_bytes"]))]
             case _:
                 return [columns.decimals(records[name])]
+
+
+def _keeps_port(servers: Array) -> Array:
+    """Say which servers are reached at the port that the client asked for."""
+    found: Array = (servers["flags"] & abi.SERVER_ANY_PORT != 0) | (servers["port"] == 0)
+    return found
 
 
 def _end(addresses: Array, ports: Array) -> list[Cells]:

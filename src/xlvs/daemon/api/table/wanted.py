@@ -25,7 +25,8 @@ from xlvs.model import Address, ServiceKey, State
 
 Bools = npt.NDArray[np.bool_]
 
-PROTOCOLS = {6: "tcp", 17: "udp"}
+PROTOCOLS = {6: "tcp", 17: "udp", 132: "sctp", abi.PROTO_MARK: "ip"}
+"""By number; a template of a service by mark is of any."""
 STATES = {state.name: int(state) for state in abi.FlowState}
 
 _CLASSES = {"tcp": 0, "udp": 1}

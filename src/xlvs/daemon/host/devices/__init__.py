@@ -1,0 +1,1 @@
+"""Devices of our own: pairs of veth, and what goes through them."""
