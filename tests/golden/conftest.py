@@ -44,6 +44,18 @@ def outcome(capture: dict[str, Any]) -> Outcome:
     return Outcome(capture["rc"], capture["stdout"], capture["stderr"])
 
 
+def runner(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Run:
+    """Return what runs a command line of ipvsadm, ipvsadm-save or ipvsadm-restore through xlvsadm."""
+
+    def call(line: str, stdin: str = "") -> Outcome:
+        program, *words = shlex.split(line)
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin.encode())))
+        status = PROGRAMS[program](words)
+        return Outcome(status, *capsys.readouterr())
+
+    return call
+
+
 @pytest.fixture(scope="session")
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FakeDaemon]:
     """A fake daemon for all tests, since one that starts and stops takes longer than any of them."""
@@ -88,11 +100,4 @@ def run(
     daemon: FakeDaemon, lab_names: None, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> Run:
     """Run a command line of ipvsadm, ipvsadm-save or ipvsadm-restore through xlvsadm."""
-
-    def call(line: str, stdin: str = "") -> Outcome:
-        program, *words = shlex.split(line)
-        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin.encode())))
-        status = PROGRAMS[program](words)
-        return Outcome(status, *capsys.readouterr())
-
-    return call
+    return runner(capsys, monkeypatch)

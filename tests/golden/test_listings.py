@@ -1,4 +1,4 @@
-"""Captured tables: empty, configured, and with traffic, printed from the same numbers."""
+"""Captured tables with traffic, printed from the same numbers."""
 
 from __future__ import annotations
 
@@ -10,23 +10,7 @@ import pytest
 from tests.golden.conftest import PORTS, Outcome, Run, captures, outcome
 from tests.golden.fake import FakeDaemon
 
-# Of the captured configuration these services are supported; of 10.0.0.102:443 the service alone, not its tunnels.
-SUPPORTED = re.compile(r"(TCP  |-A -t |-a -t )10\.0\.0\.(100:(80|http)|102:(80|http|443|https)) ")
 SERVICE = re.compile(r"(TCP|UDP|SCTP|FWM) ")
-TUNNEL = re.compile(r"  -> \S+:(443|https) |.*--tun-type g")
-
-CONFIGURED = captures("04-configured")
-NOT_THERE = (
-    "ipvsadm -Ln -u 10.0.0.100:53",
-    "ipvsadm -Ln -f 1",
-    "ipvsadm -Ln -f 2 -6",
-    "ipvsadm -Ln -t [fd00::100]:80",
-    "ipvsadm -Ln -t 10.0.0.101:80 --stats",
-    "ipvsadm -Ln -t 10.0.0.101:80 --rate",
-    "ipvsadm -Ln -t 10.0.0.101:80 --thresholds",
-    "ipvsadm -Ln -t 10.0.0.101:80 --persistent-conn",
-)
-"""Lists of one service that xlvs cannot have yet."""
 
 TRAFFIC = captures("09-traffic")
 
@@ -34,47 +18,6 @@ TRAFFIC = captures("09-traffic")
 def command(capture: dict[str, Any]) -> str:
     """Return the command line of a *capture*, for the name of its test."""
     return str(capture["cmd"])
-
-
-def supported(text: str) -> str:
-    """Return *text*, rules or a table, without what xlvs does not support yet."""
-    kept = []
-    keep = True
-    for line in text.splitlines(keepends=True):
-        if SERVICE.match(line) or line.startswith(("-A", "-a")):
-            keep = bool(SUPPORTED.match(line))
-        if keep and not TUNNEL.match(line):
-            kept.append(line)
-    return "".join(kept)
-
-
-@pytest.mark.parametrize("capture", captures("01-empty"), ids=command)
-def test_empty_table_is_its_title(capture: dict[str, Any], run: Run) -> None:
-    """With nothing configured every list is its title and every save is empty."""
-    assert run(capture["cmd"]) == outcome(capture)
-
-
-@pytest.mark.parametrize("capture", captures("02-help"), ids=command)
-def test_help_and_version_are_those_of_ipvsadm(capture: dict[str, Any], run: Run, daemon: FakeDaemon) -> None:
-    """Scripts that look for a word in the help find it, and no daemon is asked."""
-    assert run(capture["cmd"]) == outcome(capture)
-    assert daemon.connections == 0
-
-
-@pytest.mark.parametrize("capture", CONFIGURED, ids=command)
-def test_configured_table_is_printed_as_ipvs_prints_it(capture: dict[str, Any], run: Run) -> None:
-    """Every view of the captured configuration, as far as it is supported."""
-    rules = supported(next(c["stdout"] for c in CONFIGURED if c["cmd"] == "ipvsadm -S -n"))
-    assert rules.count("\n") == 9
-    assert run("ipvsadm -R", stdin=rules) == Outcome(0, "", "")
-    answer, expected = run(capture["cmd"]), outcome(capture)
-    if capture["cmd"] in NOT_THERE:
-        assert answer == Outcome(1, "", "No such service\n")
-    elif "--nosort" in capture["cmd"]:
-        # The order of the kernel's hash table differs at every boot.
-        assert sorted(answer.stdout.splitlines()) == sorted(supported(expected.stdout).splitlines())
-    else:
-        assert answer == expected._replace(stdout=supported(expected.stdout))
 
 
 def rows(text: str) -> dict[str, list[str]]:

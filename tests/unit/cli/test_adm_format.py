@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from xlvs.cli.adm.format import Names, format_flows, format_list, format_rules
+from xlvs.cli.adm.connections import format_connections
+from xlvs.cli.adm.format import Names, format_list, format_rules
 from xlvs.cli.adm.order import sort_servers
 
 ZERO = {"conns": 0, "in_pkts": 0, "out_pkts": 0, "in_bytes": 0, "out_bytes": 0}
@@ -23,6 +24,7 @@ def reply(*servers: dict[str, Any], address: str = "10.0.0.1", **fields: Any) ->
     """Return the services that the daemon lists: one."""
     listen = {"protocol": "tcp", "address": address, "port": 80}
     service = {"listen": listen, "scheduler": "wlc", "flags": [], "stats": ZERO, "rates": ZERO}
+    service |= {"persistent": 0, "netmask": "", "engine": "", "ops": False}
     return [{**service, "servers": list(servers), **fields}]
 
 
@@ -132,7 +134,7 @@ FLOWS = b"protocol,expires_s,state,client,virtual,server\n"
 def test_flow_that_lasts_long_and_uses_ipv6() -> None:
     """Minutes may have three digits and addresses may be wider than their column."""
     row = b"udp,6001,UDP,[2001:db8::7]:4000,[2001:db8::1]:53,10.0.0.2:53\n"
-    assert "".join(format_flows([FLOWS, row], {"numeric"})).splitlines()[2:] == [
+    assert "".join(format_connections([FLOWS, row], {"numeric"})).splitlines()[2:] == [
         "UDP 100:01 UDP         [2001:db8::7]:4000 [2001:db8::1]:53   10.0.0.2:53"
     ]
 
@@ -140,8 +142,8 @@ def test_flow_that_lasts_long_and_uses_ipv6() -> None:
 def test_flows_of_many_blocks_are_one_table() -> None:
     """However much the daemon sends at once."""
     rows = [f"tcp,{i},ESTABLISHED,192.0.2.{i}:4000,192.0.2.1:80,10.0.0.2:80\n".encode() for i in range(4)]
-    whole = "".join(format_flows([FLOWS + b"".join(rows)], {"numeric"}))
-    assert "".join(format_flows([FLOWS + rows[0], rows[1] + rows[2], rows[3]], {"numeric"})) == whole
+    whole = "".join(format_connections([FLOWS + b"".join(rows)], {"numeric"}))
+    assert "".join(format_connections([FLOWS + rows[0], rows[1] + rows[2], rows[3]], {"numeric"})) == whole
     assert whole.splitlines()[5] == "TCP 00:03  ESTABLISHED 192.0.2.3:4000     192.0.2.1:80       10.0.0.2:80"
 
 
@@ -150,7 +152,7 @@ def test_ends_of_flows_have_names(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(socket, "gethostbyaddr", lambda address: (f"name-{address[-1]}", [], []))
     monkeypatch.setattr(socket, "getservbyport", lambda port, protocol: f"{protocol}-{port}")
     row = b"udp,1,UDP,[2001:db8::7]:4000,192.0.2.1:53,10.0.0.2:53\n"
-    assert "".join(format_flows([FLOWS, row], set())).splitlines()[2].split()[3:] == [
+    assert "".join(format_connections([FLOWS, row], set())).splitlines()[2].split()[3:] == [
         "[name-7]:udp-4000", "name-1:udp-53", "name-2:udp-53"
     ]  # fmt: skip
 

@@ -58,11 +58,14 @@ _SERVICE_COMMANDS = {
     "service-exists": SERVICE_EXISTS,
     "no-such-service": NO_SUCH_SERVICE,
     "unknown-scheduler": SCHEDULER_NOT_FOUND,
+    "unknown-engine": SCHEDULER_NOT_FOUND,
 }
 _SERVER_COMMANDS = {
     "no-such-service": SERVICE_NOT_DEFINED,
     "server-exists": SERVER_EXISTS,
     "no-such-server": NO_SUCH_SERVER,
+    "thresholds": OUT_OF_RANGE,
+    "not-unicast": NOT_UNICAST,
 }
 _SENTENCES = {
     "add-service": _SERVICE_COMMANDS,

@@ -1,6 +1,6 @@
 """The tables of ipvsadm 1.31, byte for byte, trailing blanks included.
 
-Input is what the daemon answers to ``GET /v1/services`` and ``GET /v1/flows``; output is text.
+Input is what the daemon answers to ``GET /v1/services``; output is text.
 Names are asked of the resolver only when they are to be printed.
 """
 
@@ -12,7 +12,6 @@ from xlvs.cli.adm.order import sort_servers, sort_services
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
     from typing import Any
 
     Row = dict[str, Any]
@@ -20,13 +19,11 @@ if TYPE_CHECKING:
 _VERSION = "IP Virtual Server version 1.2.1 (size=4096)\n"
 """What ipvsadm prints about the IPVS it would be talking to."""
 
-_FORWARD = {"nat": "Masq", "route": "Route", "ipip": "Tunnel"}
-_SWITCH = {"nat": "-m", "route": "-g", "ipip": "-i"}
-_SERVICE_SWITCH = {"tcp": "-t", "udp": "-u"}
+_FORWARD = {"nat": "Masq", "route": "Route", "ipip": "Tunnel", "gue": "Tunnel", "gre": "Tunnel"}
+_SWITCH = {"nat": "-m", "route": "-g", "ipip": "-i", "gue": "-i", "gre": "-i"}
+_SERVICE_SWITCH = {"tcp": "-t", "udp": "-u", "sctp": "--sctp-service"}
+_CHECKSUMS = {"none": ("-c", "--tun-nocsum"), "full": ("+c", "--tun-csum"), "remote": ("r+c", "--tun-remcsum")}
 _FLAG_NAMES = {"sh": ("sh-fallback", "sh-port"), "mh": ("mh-fallback", "mh-port")}
-_FLOW_ROW = b"%-3b %-6b %-11b %-18b %-18b %b\n"
-FLOW_FIELDS = ("protocol", "expires_s", "state", "client", "virtual", "server")
-"""The columns of flows that are printed, in their order."""
 _COUNTERS = ("conns", "in_pkts", "out_pkts", "in_bytes", "out_bytes")
 
 _LOCAL = "Prot LocalAddress:Port"
@@ -113,54 +110,48 @@ def format_rules(services: list[Row], options: set[str]) -> str:
     names = Names(numeric="numeric" in options)
     lines = []
     for service in _sorted_services(services, names, options):
-        listen = service["listen"]
-        protocol = listen["protocol"]
-        name = f"{_SERVICE_SWITCH[protocol]} {names.endpoint(listen['address'], listen['port'], protocol)}"
-        flags = _flags(service)
-        lines.append(f"-A {name} -s {service['scheduler']}{' -b ' + flags if flags else ''}\n")
+        name = _rule_name(service["listen"], names)
+        lines.append(f"-A {name} -s {service['scheduler']}{_rule_options(service)}\n")
         for server in _sorted_servers(service, names, options):
-            tunnel = " --tun-type ipip" if server["forward"] == "ipip" else ""
-            endpoint = names.endpoint(server["address"], server["port"], protocol)
-            lines.append(f"-a {name} -r {endpoint} {_SWITCH[server['forward']]} -w {server['weight']}{tunnel}\n")
+            endpoint = names.endpoint(server["address"], server["port"], service["listen"]["protocol"])
+            how = f"{_SWITCH[server['forward']]} -w {server['weight']}{_rule_tunnel(server)}"
+            lines.append(f"-a {name} -r {endpoint} {how}\n")
     return "".join(lines)
 
 
-def format_flows(blocks: Iterable[bytes], options: set[str]) -> Iterator[str]:
-    """Yield the table of ``-L -c``: every flow, in the order of the daemon.
-
-    *blocks* are whole lines of what it answers to ``GET /v1/flows`` as CSV with the columns `FLOW_FIELDS`.
-    """
-    names = Names(numeric="numeric" in options)
-    title = f"pro expire {'state':11} {'source':18} {'virtual':18} "
-    if "persistent-conn" in options:
-        title += f"{'destination':18} {'pe name':16} pe_data\n"
-    else:
-        title += "destination\n"
-    yield "IPVS connection entries\n" + title
-    width = len(FLOW_FIELDS)
-    header = width
-    expires = _Expires()
-    for block in blocks:
-        # One format for all rows of a block: a step of Python for each row would take twice as long.
-        cells = block.replace(b"\n", b",").split(b",")
-        del cells[-1], cells[:header]
-        header = 0
-        if "numeric" not in options:
-            for end in (3, 4, 5):
-                pairs = zip(cells[end::width], cells[::width], strict=True)
-                cells[end::width] = [names.named(name.decode(), protocol.decode()).encode() for name, protocol in pairs]
-        cells[::width] = [protocol.upper() for protocol in cells[::width]]
-        cells[1::width] = [expires[seconds] for seconds in cells[1::width]]
-        yield (_FLOW_ROW * (len(cells) // width) % tuple(cells)).decode()
+def _rule_name(listen: Row, names: Names) -> str:
+    protocol = listen["protocol"]
+    if "mark" in listen:
+        return f"-f {_signed(listen['mark'])}{' -6' if listen['family'] == 6 else ''}"
+    return f"{_SERVICE_SWITCH[protocol]} {names.endpoint(listen['address'], listen['port'], protocol)}"
 
 
-class _Expires(dict[bytes, bytes]):
-    """Minutes and seconds as ipvsadm writes them, by seconds."""
+def _rule_options(service: Row) -> str:
+    persistent, mask, flags = service["persistent"], _mask(service), _flags(service)
+    found = f" -p {persistent}{' -M ' + mask if mask else ''}" if persistent else ""
+    found += f" --pe {service['engine']}" if service["engine"] else ""
+    found += " -o" if service["ops"] else ""
+    return found + (f" -b {flags}" if flags else "")
 
-    def __missing__(self, seconds: bytes) -> bytes:
-        minutes, rest = divmod(int(seconds), 60)
-        text = self[seconds] = b"%02d:%02d" % (minutes, rest)
-        return text
+
+def _rule_tunnel(server: Row) -> str:
+    match server["forward"]:
+        case "ipip":
+            return " --tun-type ipip"
+        case "gue":
+            return f" --tun-type gue --tun-port {server['tunnel_port']} {_CHECKSUMS[server['tunnel_checksum']][1]}"
+        case "gre":
+            return f" --tun-type gre {_CHECKSUMS[server['tunnel_checksum']][1]}"
+    return ""
+
+
+def arrange(services: list[Row], options: set[str]) -> list[Row]:
+    """Return services and their servers in the order in which tables have them."""
+    names = Names(numeric=True)
+    return [
+        {**service, "servers": _sorted_servers(service, names, options)}
+        for service in _sorted_services(services, names, options)
+    ]
 
 
 def format_timeouts(timeouts: Row) -> str:
@@ -178,16 +169,49 @@ def _sorted_servers(service: Row, names: Names, options: set[str]) -> list[Row]:
 
 
 def _service_line(service: Row, names: Names, view: str, exact: bool) -> str:
-    listen = service["listen"]
-    protocol = listen["protocol"]
-    name = f"{protocol.upper():4} {names.endpoint(listen['address'], listen['port'], protocol)}"
-    if ":" not in listen["address"]:
-        name = name[:33]
+    name = _service_name(service["listen"], names)
     if view in ("stats", "rate"):
         counters = service["stats" if view == "stats" else "rates"]
-        return f"{name:33}" + "".join(_large(counters[field], exact) for field in _COUNTERS) + "\n"
+        return f"{name:33}" + "".join(large(counters[field], exact) for field in _COUNTERS) + "\n"
     flags = _flags(service)
-    return f"{name} {service['scheduler']}{' (' + flags + ')' if flags else ''}\n"
+    return f"{name} {service['scheduler']}{' (' + flags + ')' if flags else ''}{_persistence(service)}\n"
+
+
+def _service_name(listen: Row, names: Names) -> str:
+    if "mark" in listen:
+        return f"FWM  {_signed(listen['mark'])}{' IPv6' if listen['family'] == 6 else ''}"
+    protocol = listen["protocol"]
+    name = f"{protocol.upper():4} {names.endpoint(listen['address'], listen['port'], protocol)}"
+    return name if ":" in listen["address"] else name[:33]
+
+
+def _signed(mark: int) -> int:
+    """Return a firewall mark as ipvsadm prints it: as an int of C."""
+    return mark - 2**32 if mark >= 2**31 else mark
+
+
+def _persistence(service: Row) -> str:
+    found = ""
+    if service["persistent"]:
+        mask = _mask(service)
+        found = f" persistent {service['persistent']}{' mask ' + mask if mask else ''}"
+        found += f" pe {service['engine']}" if service["engine"] else ""
+    return found + (" ops" if service["ops"] else "")
+
+
+def _mask(service: Row) -> str:
+    """Return the mask of persistence, "" if every client is by itself."""
+    mask: str = service["netmask"]
+    return "" if mask in ("255.255.255.255", "128") else mask
+
+
+def _tunnel(server: Row) -> str:
+    match server["forward"]:
+        case "gue":
+            return f"gue:{server['tunnel_port']}:{_CHECKSUMS[server['tunnel_checksum']][0]}"
+        case "gre":
+            return f"gre:{_CHECKSUMS[server['tunnel_checksum']][0]}"
+    return "ipip" if server["forward"] == "ipip" else "n/a"
 
 
 def _server_line(server: Row, protocol: str, names: Names, view: str, exact: bool) -> str:
@@ -197,17 +221,17 @@ def _server_line(server: Row, protocol: str, names: Names, view: str, exact: boo
     start = f"  -> {name:28}"
     connections = f"{server['active']:<10} {server['inactive']:<10}\n"
     if view == "stats":
-        return start + "".join(_large(server["stats"][field], exact) for field in _COUNTERS) + "\n"
+        return start + "".join(large(server["stats"][field], exact) for field in _COUNTERS) + "\n"
     if view == "rate":
         rates = [server["rates"][field] for field in _COUNTERS]
-        return start + "".join(f" {n:8}" for n in rates[:3]) + "".join(_large(n, exact) for n in rates[3:]) + "\n"
+        return start + "".join(f" {n:8}" for n in rates[:3]) + "".join(large(n, exact) for n in rates[3:]) + "\n"
     if view == "thresholds":
         return f"{start} {server['upper']:<10} {server['lower']:<10} {connections}"
     if view == "persistent-conn":
         return f"{start} {server['weight']:<9} {server['persistent']:<11} {connections}"
     forward = f"{_FORWARD[server['forward']]:7}"
     if view == "tun-info":
-        forward += f" {'ipip' if server['forward'] == 'ipip' else 'n/a':13}"
+        forward += f" {_tunnel(server):13}"
     return f"{start} {forward} {server['weight']:<6} {connections}"
 
 
@@ -217,7 +241,7 @@ def _flags(service: Row) -> str:
     return ",".join(name for number, name in zip(numbers, names, strict=False) if number in service["flags"])
 
 
-def _large(number: int, exact: bool) -> str:
+def large(number: int, exact: bool) -> str:
     """Return *number* in nine columns, shortened to K, M, G or T unless *exact* (ipvsadm, print_largenum)."""
     if exact:
         return f" {number:8}"

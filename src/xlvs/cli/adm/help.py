@@ -1,4 +1,7 @@
-"""What ``-h`` and ``-v`` print: the words of ipvsadm 1.31, which scripts look at to learn what they talk to."""
+"""What ``-h`` and ``-v`` print: the words of ipvsadm 1.31, which scripts look at to learn what they talk to.
+
+Behind them stands what ipvsadm has not.
+"""
 
 VERSION = "ipvsadm v1.31 2019/12/24 (compiled with popt and IPVS v1.2.1)\n"
 
@@ -46,7 +49,7 @@ virtual-service:
 
 Options:
   --ipv6         -6                   fwmark entry uses IPv6
-  --scheduler    -s scheduler         one of rr|wrr|lc|wlc|lblc|lblcr|dh|sh|sed|nq|fo|ovf|mh,
+  --scheduler    -s scheduler         one of rr|wrr|lc|wlc|lblc|lblcr|dh|sh|sed|nq|fo|ovf|mh|twos,
                                       the default scheduler is wlc.
   --pe            engine              alternate persistence engine may be sip,
                                       not set by default.
@@ -86,5 +89,21 @@ Daemon Options:
   --mcast-group address               IPv4/IPv6 group (default=224.0.0.81)
   --mcast-port port                   UDP port (default=8848)
   --mcast-ttl ttl                     Multicast TTL (default=1)
+"""
+    + """
+Only in xlvsadm:
+  --list    --output json, -o json    what is listed as JSON
+  --restore --atomic                  all lines in one step, or, if one is wrong, none of them
+  --list --connection
+    --client   address[/bits]         of this client, or of those of a prefix
+    --server   address[:port],...     of these real servers
+    --service  tcp:address:port       of this service; also udp:[address]:port, fwm:mark, or its name
+    --state    state,...              in these states, as ESTABLISHED
+    --protocol tcp|udp                of this protocol
+    --older-than time                 without a packet for 30s, 5m, 2h, 1d or more
+    --largest                         those with most bytes first
+    --limit    number                 so many at most
+    --idle                            and how long since the last packet
+    --bytes                           and bytes in and out
 """
 )

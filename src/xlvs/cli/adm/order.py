@@ -20,14 +20,14 @@ if TYPE_CHECKING:
     from typing import Any
 
     Row = dict[str, Any]
-    Entry = tuple[int, int, tuple[int, ...], int, Row]
-    """Family, protocol number, the four words of the address, port, and the row they are of."""
+    Entry = tuple[int, int, int, tuple[int, ...], int, Row]
+    """Firewall mark, family, protocol number, the four words of the address, port, and the row they are of."""
 
-_PROTOCOLS = {"tcp": 6, "udp": 17}
+_PROTOCOLS = {"tcp": 6, "udp": 17, "sctp": 132}
 
 
 def sort_services(rows: list[Row], pack: Callable[[str], bytes]) -> list[Row]:
-    """Return services, given oldest first, by family, protocol, address and port (libipvs, ipvs_cmp_services)."""
+    """Return services, given oldest first, by mark, family, protocol, address and port (libipvs, ipvs_cmp_services)."""
     return _arrange([_entry(row, row["listen"], pack) for row in rows], _compare_services)
 
 
@@ -40,20 +40,26 @@ def _entry(row: Row, end: Row, pack: Callable[[str], bytes]) -> Entry:
     packed = pack(end["address"])
     whole = packed.ljust(16, b"\0")
     words = tuple(int.from_bytes(whole[i : i + 4], "big") for i in (0, 4, 8, 12))
-    return 4 if len(packed) == 4 else 6, _PROTOCOLS.get(end.get("protocol", ""), 0), words, end["port"], row
+    family = 4 if len(packed) == 4 else 6
+    return end.get("mark", 0), family, _PROTOCOLS.get(end.get("protocol", ""), 0), words, end["port"], row
 
 
 def _compare_services(a: Entry, b: Entry) -> int:
-    return a[0] - b[0] or a[1] - b[1] or _compare_servers(a, b)
+    return _difference(a[0], b[0]) or a[1] - b[1] or a[2] - b[2] or _compare_servers(a, b)
 
 
 def _compare_servers(a: Entry, b: Entry) -> int:
     # The family of the first decides how much is compared, also when the other has another family.
-    for i in range(1 if a[0] == 4 else 4):
-        difference = (a[2][i] - b[2][i] + 2**31) % 2**32 - 2**31
+    for i in range(1 if a[1] == 4 else 4):
+        difference = _difference(a[3][i], b[3][i])
         if difference:
             return difference
-    return a[3] - b[3]
+    return a[4] - b[4]
+
+
+def _difference(a: int, b: int) -> int:
+    """Return what is left of a difference of unsigned ints in an int of C."""
+    return (a - b + 2**31) % 2**32 - 2**31
 
 
 def _arrange(entries: list[Entry], compare: Callable[[Entry, Entry], int]) -> list[Row]:

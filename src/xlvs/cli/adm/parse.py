@@ -53,6 +53,10 @@ _PLAIN = (
     "tun-csum",
     "tun-remcsum",
     "ops",
+    "largest",
+    "idle",
+    "bytes",
+    "atomic",
 )
 _FLAGS = {
     "flag-1": ("", "flag-1"),
@@ -78,6 +82,8 @@ class Command:
         self.fwmark = 0
         self.scheduler = ""
         self.flags: frozenset[str] = frozenset()
+        self.persistent = 0
+        self.netmask = ""
         self.engine = ""
         self.server_address = b""
         self.server_port = 0
@@ -86,8 +92,11 @@ class Command:
         self.upper = 0
         self.lower = 0
         self.tunnel = "ipip"
+        self.tunnel_port = 0
         self.timeouts: tuple[int, ...] = ()
         self.interface = "eth0"
+        self.filters: dict[str, str] = {}
+        self.output = "table"
 
 
 def parse(words: list[str]) -> Command:
@@ -95,9 +104,15 @@ def parse(words: list[str]) -> Command:
     reader = Popt(words)
     command = Command()
     _parse_command(reader, command)
+    reader.extend(command.name)
     sched_flags = _parse_options(reader, command)
     if command.name == "set":
         command.timeouts = _parse_timeouts(reader)
+    if command.name == "list" and "ops" in command.options and reader.leftovers == ["json"]:
+        # ``-o json`` of ours: for ipvsadm -o has no argument, and a list no words.
+        reader.leftovers.clear()
+        command.options.remove("ops")
+        _read_output(command, "json", "output")
     if reader.leftovers:
         raise fail(f"unexpected argument {reader.leftovers[0]}")
     command.flags = _parse_flags(sched_flags, command.scheduler or DEFAULT_SCHEDULER)
@@ -151,8 +166,7 @@ def _parse_options(reader: Popt, command: Command) -> str:
                 _READERS[name](command, value or "", name)
             elif name == "persistent":
                 _take(command, name)
-                if value is not None:
-                    _timeout(value, 1)
+                command.persistent = DEFAULT_PERSISTENCE if value is None else _timeout(value, 1)
             else:
                 raise fail(f"invalid option `{reader.last_word}'")
     except PoptError as error:
@@ -188,6 +202,8 @@ def _read_service(command: Command, value: str, name: str) -> None:
         raise fail("illegal virtual server address[:port] specified")
     command.address, command.port = endpoint[0], endpoint[1] or 0
     command.family = 4 if len(command.address) == 4 else 6
+    if command.family == 6:
+        command.netmask = ""
 
 
 def _read_fwmark(command: Command, value: str, _name: str) -> None:
@@ -201,7 +217,7 @@ def _read_fwmark(command: Command, value: str, _name: str) -> None:
 def _read_ipv6(command: Command, _value: str, _name: str) -> None:
     if not command.fwmark:
         raise fail("-6 used before -f\n")
-    command.family = 6
+    command.family, command.netmask = 6, ""
 
 
 def _read_scheduler(command: Command, value: str, name: str) -> None:
@@ -217,10 +233,15 @@ def _read_engine(command: Command, value: str, name: str) -> None:
 def _read_netmask(command: Command, value: str, name: str) -> None:
     _take(command, name)
     if command.family == 6:
-        if not 1 <= parse_leading_number(value) <= 128:
+        length = parse_leading_number(value)
+        if not 1 <= length <= 128:
             raise fail("illegal ipv6 netmask specified")
-    elif parse_host(value) is None:
+        command.netmask = "" if length == 128 else str(length)
+        return
+    mask = parse_host(value)
+    if mask is None:
         raise fail("illegal virtual server persistent mask specified")
+    command.netmask = "" if mask == b"\xff" * 4 else socket.inet_ntoa(mask)
 
 
 def _read_server(command: Command, value: str, name: str) -> None:
@@ -261,7 +282,7 @@ def _read_tunnel_type(command: Command, value: str, name: str) -> None:
 
 def _read_tunnel_port(command: Command, value: str, name: str) -> None:
     _take(command, name)
-    _number(value, 1, 65535, "tunnel port")
+    command.tunnel_port = _number(value, 1, 65535, "tunnel port")
 
 
 def _read_interface(command: Command, value: str, name: str) -> None:
@@ -288,6 +309,18 @@ def _read_sync_number(command: Command, value: str, name: str) -> None:
     _number(value, *_SYNC_LIMITS[name], name)
 
 
+def _read_output(command: Command, value: str, name: str) -> None:
+    _take(command, name)
+    if value not in ("json", "table"):
+        raise fail("illegal output specified")
+    command.output = value
+
+
+def _read_filter(command: Command, value: str, name: str) -> None:
+    _take(command, name)
+    command.filters[name] = value
+
+
 _READERS: dict[str, Callable[[Command, str, str], None]] = {
     "tcp-service": _read_service,
     "udp-service": _read_service,
@@ -312,6 +345,14 @@ _READERS: dict[str, Callable[[Command, str, str], None]] = {
     "mcast-port": _read_sync_number,
     "mcast-ttl": _read_sync_number,
     "sync-maxlen": _read_sync_number,
+    "output": _read_output,
+    "client": _read_filter,
+    "server": _read_filter,
+    "service": _read_filter,
+    "state": _read_filter,
+    "protocol": _read_filter,
+    "older-than": _read_filter,
+    "limit": _read_filter,
 }
 
 

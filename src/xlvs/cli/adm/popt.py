@@ -3,7 +3,8 @@
 popt is not getopt: long options are never abbreviated, an optional argument
 may be the next word, an option takes the next word as its argument whatever it
 looks like, and words that are no options are set aside until the end.
-Knows nothing about what the options mean.
+Knows nothing about what the options mean.  Options that only xlvs has are
+known once the command is, so that all else is answered as ipvsadm does.
 """
 
 from __future__ import annotations
@@ -70,6 +71,23 @@ _TABLE = (
     ("tun-remcsum", "", _NONE),
 )
 _KINDS = {long: kind for long, _, kind in _TABLE}
+_OWN = {
+    "list": {
+        "output": _STRING,
+        "client": _STRING,
+        "server": _STRING,
+        "service": _STRING,
+        "state": _STRING,
+        "protocol": _STRING,
+        "older-than": _STRING,
+        "limit": _STRING,
+        "largest": _NONE,
+        "idle": _NONE,
+        "bytes": _NONE,
+    },
+    "restore": {"atomic": _NONE},
+}
+"""Options that ipvsadm does not have, by the command that has them; with any other they are as unknown as there."""
 _SHORT = {letter: long for long, letters, _ in _TABLE for letter in letters}
 
 
@@ -86,6 +104,12 @@ class Popt:
         self._next = 0
         self._cluster = ""
         self._only_leftovers = False
+        self._kinds = _KINDS
+
+    def extend(self, command: str) -> None:
+        """Know the options that only xlvs has, those of this *command*, from now on."""
+        if command in _OWN:
+            self._kinds = {**_KINDS, **_OWN[command]}
 
     @property
     def last_word(self) -> str:
@@ -101,7 +125,7 @@ class Popt:
                 return None
             if word.startswith("--"):
                 name, equals, value = word[2:].partition("=")
-                if name not in _KINDS:
+                if name not in self._kinds:
                     raise PoptError("unknown option")
                 return name, self._argument(name, value if equals else None)
             self._cluster = word[1:]
@@ -109,7 +133,7 @@ class Popt:
         if letter not in _SHORT:
             raise PoptError("unknown option")
         name = _SHORT[letter]
-        if _KINDS[name] != _NONE and self._cluster:
+        if self._kinds[name] != _NONE and self._cluster:
             attached, self._cluster = self._cluster.removeprefix("="), ""
         elif self._cluster.startswith("="):
             raise PoptError("option does not take an argument")
@@ -128,7 +152,7 @@ class Popt:
         return None
 
     def _argument(self, name: str, attached: str | None) -> str | None:
-        kind = _KINDS[name]
+        kind = self._kinds[name]
         if kind == _NONE:
             if attached is not None:
                 raise PoptError("option does not take an argument")

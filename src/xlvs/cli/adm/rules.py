@@ -87,8 +87,17 @@ def check_tunnel(tunnel: str, given: set[str]) -> None:
     _check(("tun-port", *_CHECKSUMS), given, _TUNNELS[tunnel], f"the '{tunnel}' tunnel type")
 
 
+OF_CONNECTIONS = (
+    "client", "server", "service", "state", "protocol", "older-than", "limit", "largest", "idle", "bytes",
+)  # fmt: skip
+"""What xlvs has beside ipvsadm for the list of connections: which of them, in what order, and with what beside."""
+
+
 def check_list(given: set[str]) -> None:
     """Raise `Stop` if the columns asked for are not those of the list asked for."""
+    for option in OF_CONNECTIONS:
+        if option in given and "connection" not in given:
+            raise fail(f"You need to supply the 'connection' option for the '{option}' option")
     counters = given & {"stats", "rate", "thresholds"}
     settings = given & {"timeout", "daemon"}
     if ("connection" in given or settings) and counters or settings and "persistent-conn" in given:
