@@ -28,10 +28,10 @@ class ServerDifference(msgspec.Struct, frozen=True, gc=False):
 
 
 class Difference(msgspec.Struct, frozen=True, omit_defaults=True):
-    """A service (*service* is its id), or the interfaces or timeouts, added, changed or removed."""
+    """A service (*service* is its id), or the interfaces, timeouts or sysctls, added, changed or removed."""
 
     action: Action
-    what: Literal["service", "interfaces", "timeouts"]
+    what: Literal["service", "interfaces", "timeouts", "sysctls"]
     service: str = ""
     name: str = ""
     fields: Fields = {}
@@ -46,6 +46,8 @@ def differences(have: State, want: State) -> list[Difference]:
         found.append(Difference("change", "interfaces", fields={"interfaces": pair}))
     if have.timeouts != want.timeouts:
         found.append(Difference("change", "timeouts", fields=_changed(have.timeouts, want.timeouts)))
+    if have.sysctls != want.sysctls:
+        found.append(Difference("change", "sysctls", fields=_changed(have.sysctls, want.sysctls)))
     for key, old in have.services.items():
         new = want.services.get(key)
         if new is None:
@@ -72,6 +74,10 @@ def _service_fields(service: Service) -> dict[str, Any]:
         "name": service.name,
         "scheduler": service.scheduler,
         "options": ", ".join(options(service.scheduler, service.flags)),
+        "table": service.table,
+        "persistence": service.persistent,
+        "netmask": service.netmask,
+        "ops": service.ops,
         "device": service.device,
         "owner": service.owner,
     }
@@ -82,6 +88,8 @@ def _server_fields(server: Server) -> dict[str, Any]:
     fields: dict[str, Any] = {"forward": server.forward, "weight": server.weight}
     if server.upper or server.lower:
         fields |= {"upper": server.upper, "lower": server.lower}
+    if server.tunnel_port or server.tunnel_checksum != "none":
+        fields |= {"tunnel port": server.tunnel_port, "tunnel checksum": server.tunnel_checksum}
     fields["owner"] = server.owner
     return fields
 

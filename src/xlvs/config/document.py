@@ -16,6 +16,7 @@ from xlvs.model.server import MAX_WEIGHT
 SchedulerName = Literal["rr", "wrr", "lc", "wlc", "lblc", "lblcr", "dh", "sh", "sed", "nq", "fo", "ovf", "mh", "twos"]
 ForwardName = Literal["nat", "route", "ipip", "gue", "gre"]
 ProtocolName = Literal["tcp", "udp", "sctp"]
+ChecksumName = Literal["none", "full", "remote"]
 HookName = Literal["xdp", "tc", "none", "auto"]
 
 # linux/if.h: IFNAMSIZ is 16 with the final zero; net/core/dev.c, dev_valid_name: no slash, no colon, no white space.
@@ -26,9 +27,20 @@ _IP = {"anyOf": [{"format": "ipv4"}, {"format": "ipv6"}]}
 Ip = Annotated[str, Meta(extra_json_schema=_IP)]
 Device = Annotated[str, Meta(pattern=_DEVICE)]
 Weight = Annotated[int, Meta(ge=0, le=MAX_WEIGHT)]
+TableSize = Literal[251, 509, 1021, 2039, 4093, 8191, 16381, 32749, 65521, 131071]
 Threshold = Annotated[int, Meta(ge=0, le=0xFFFFFFFF)]
 Seconds = Annotated[int, Meta(ge=1, le=0x7FFFFFFF)]
 Duration = Annotated[str, Meta(pattern=r"^[1-9][0-9]{0,8}[smh]?$")]
+
+
+class Tunnel(Struct, forbid_unknown_fields=True, gc=False):
+    """What forward: gue and gre can be told."""
+
+    port: Annotated[int, Meta(ge=0, le=65535, description="gue: the UDP port at which the server unwraps.")] = 0
+    checksum: Annotated[
+        ChecksumName,
+        Meta(description="In the outer header: none, over the whole packet, or (gue) left to the far end."),
+    ] = "none"
 
 
 class ServerEntry(Struct, forbid_unknown_fields=True, gc=False):
@@ -46,26 +58,35 @@ class ServerEntry(Struct, forbid_unknown_fields=True, gc=False):
     forward: (
         Annotated[ForwardName, Meta(description="How packets reach it; left out: defaults.forward.")] | UnsetType
     ) = UNSET
-    upper: Annotated[
-        Threshold, Meta(description="No new connections above this number; 0: no limit. Not supported yet.")
-    ] = 0
+    upper: Annotated[Threshold, Meta(description="With so many connections it takes no new ones; 0: no limit.")] = 0
     lower: Annotated[
-        Threshold, Meta(description="Below this number it takes new connections again. Not supported yet.")
+        Threshold, Meta(description="With fewer than so many it takes new ones again; 0: three quarters of upper.")
     ] = 0
+    tunnel: Tunnel | UnsetType = UNSET
 
 
 class Listen(Struct, forbid_unknown_fields=True, gc=False):
     """What packets the service takes: address, port and protocol, or a firewall mark."""
 
     address: Annotated[Ip, Meta(description="The virtual address, IPv4 or IPv6.")] | UnsetType = UNSET
-    port: Annotated[int, Meta(ge=1, le=65535, description="The virtual port.")] | UnsetType = UNSET
+    port: (
+        Annotated[
+            int,
+            Meta(
+                ge=0, le=65535, description="The virtual port; 0: every one that no other service has, persistent only."
+            ),
+        ]
+        | UnsetType
+    ) = UNSET
     protocol: Annotated[ProtocolName, Meta(description="tcp if left out. sctp is not supported yet.")] | UnsetType = (
         UNSET
     )
     mark: (
-        Annotated[
-            int, Meta(ge=1, le=0xFFFFFFFF, description="Firewall mark, instead of all the others. Not supported yet.")
-        ]
+        Annotated[int, Meta(ge=1, le=0xFFFFFFFF, description="Firewall mark, instead of address, port and protocol.")]
+        | UnsetType
+    ) = UNSET
+    family: (
+        Annotated[Literal[4, 6], Meta(description="With mark: whether of IPv4 or IPv6 packets; 4 if left out.")]
         | UnsetType
     ) = UNSET
 
@@ -89,7 +110,7 @@ class Options(Struct, forbid_unknown_fields=True, gc=False, rename=lambda name: 
 
 
 class Persistence(Struct, forbid_unknown_fields=True, gc=False):
-    """Clients stay with their server. Not supported yet."""
+    """Clients stay with their server."""
 
     timeout: Annotated[
         Seconds | Duration, Meta(description="For how long: seconds, or a text such as 300s, 5m, 1h.")
@@ -110,13 +131,17 @@ class ServiceEntry(Struct, forbid_unknown_fields=True):
     ) = UNSET
     address: VirtualAddress | UnsetType = UNSET
     scheduler: (
-        Annotated[
-            SchedulerName, Meta(description="How servers are chosen; left out: defaults.scheduler. Not all exist yet.")
-        ]
-        | UnsetType
+        Annotated[SchedulerName, Meta(description="How servers are chosen; left out: defaults.scheduler.")] | UnsetType
     ) = UNSET
     options: Options | UnsetType = UNSET
+    table: (
+        Annotated[TableSize, Meta(description="mh: entries of its table; left out: 4093, as in the kernel.")]
+        | UnsetType
+    ) = UNSET
     persistence: Persistence | UnsetType = UNSET
+    ops: Annotated[
+        bool, Meta(description="One-packet scheduling: every datagram is scheduled by itself; udp and marks only.")
+    ] = False
     servers: Annotated[tuple[ServerEntry, ...], Meta(description="The real servers, oldest first.")] = ()
 
 

@@ -38,11 +38,21 @@ def entry(service: Service) -> dict[str, Any]:
     key = service.key
     found: dict[str, Any] = {"name": service.name} if service.name else {}
     found["listen"] = {"address": str(key.address), "port": key.port, "protocol": key.protocol}
+    if key.mark:
+        found["listen"] = {"mark": key.mark, "family": key.version}
     if service.device:
         found["address"] = {"device": service.device}
     found["scheduler"] = service.scheduler
     if service.flags:
         found["options"] = dict.fromkeys(options(service.scheduler, service.flags), True)
+    if service.table:
+        found["table"] = service.table
+    if service.persistent:
+        found["persistence"] = {"timeout": service.persistent}
+        if service.netmask:
+            found["persistence"]["netmask"] = service.mask if key.version == 6 else service.mask.bit_count()
+    if service.ops:
+        found["ops"] = True
     found["servers"] = [server_entry(server) for server in service.servers]
     return found
 
@@ -57,6 +67,8 @@ def server_entry(server: Server) -> dict[str, Any]:
     }
     if server.upper or server.lower:
         found |= {"upper": server.upper, "lower": server.lower}
+    if server.tunnel_port or server.tunnel_checksum != "none":
+        found["tunnel"] = {"port": server.tunnel_port, "checksum": server.tunnel_checksum}
     return found
 
 

@@ -113,7 +113,10 @@ def _findings(error: Any, document: Any) -> Iterator[Finding]:
     elif kind.name == "type":
         yield Finding(path, _wrong_type(value, kind.types))
     elif kind.name == "enum":
-        yield Finding(path, _not_one_of(value, sorted(map(str, kind.options))))
+        yield Finding(
+            path,
+            _not_one_of(value, sorted(map(str, kind.options), key=lambda word: (len(word) * word.isdigit(), word))),
+        )
     elif kind.name in ("minimum", "maximum"):
         yield Finding(path, f"{value} is outside {_range(error)}")
     elif kind.name == "propertyNames":

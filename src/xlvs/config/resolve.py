@@ -12,13 +12,15 @@ from msgspec import UNSET, UnsetType
 from msgspec.structs import asdict
 
 from xlvs import sched
-from xlvs.config.document import Defaults, Listen, Options, ServerEntry, ServiceEntry
+from xlvs.config.document import Defaults, Listen, Options, Persistence, ServerEntry, ServiceEntry, Tunnel
 from xlvs.config.problems import Finding, Path
 from xlvs.errors import InvalidError
-from xlvs.model.address import Address, endpoint
-from xlvs.model.server import Server
+from xlvs.model.address import MAPPED, Address, endpoint
+from xlvs.model.server import TUNNELS, Server
 from xlvs.model.service import Service, ServiceKey
 from xlvs.plan.admission import is_unicast
+
+_NO_TUNNEL = Tunnel()
 
 Entry = tuple[int, ServiceEntry, Iterable[tuple[int, ServerEntry]]]
 """A service by its place in the list, with its servers by theirs."""
@@ -32,7 +34,6 @@ class Resolver:
         self._defaults = defaults
         self._owner = owner
         self._addresses: dict[str, Address] = {}
-        self._supported = frozenset(sched.names())
         self._keys: dict[ServiceKey, int] = {}
         self._names: dict[str, int] = {}
         # Which service repeats which: told once all places are known.
@@ -40,8 +41,6 @@ class Resolver:
 
     def services(self, entries: Iterable[Entry]) -> tuple[Service, ...]:
         """Return the services of the *entries*, those without faults at least."""
-        if self._defaults.scheduler not in self._supported:
-            self._unsupported(("defaults", "scheduler"), f"the scheduler {self._defaults.scheduler}")
         found = (self._service(("services", i), entry, servers) for i, entry, servers in entries)
         return tuple(service for service in found if service is not None)
 
@@ -54,13 +53,13 @@ class Resolver:
     def _service(self, path: Path, entry: ServiceEntry, servers: Iterable[tuple[int, ServerEntry]]) -> Service | None:
         key = self._listen((*path, "listen"), entry.listen)
         scheduler = self._defaults.scheduler if isinstance(entry.scheduler, UnsetType) else entry.scheduler
-        if not isinstance(entry.scheduler, UnsetType) and scheduler not in self._supported:
-            self._unsupported((*path, "scheduler"), f"the scheduler {scheduler}")
         flags: frozenset[str] = frozenset()
         if not isinstance(entry.options, UnsetType):
             flags = self._flags((*path, "options"), entry.options, scheduler)
-        if not isinstance(entry.persistence, UnsetType):
-            self._unsupported((*path, "persistence"), "persistence")
+        table = 0 if isinstance(entry.table, UnsetType) else entry.table
+        if table and scheduler != "mh":
+            self._note((*path, "table"), f"the size of a table is for the scheduler mh; this service has {scheduler}")
+        seconds, netmask = self._persistence((*path, "persistence"), key, entry.persistence)
         device = "" if isinstance(entry.address, UnsetType) else entry.address.device
         name = "" if isinstance(entry.name, UnsetType) else entry.name
         self._once(path, key, name)
@@ -70,7 +69,9 @@ class Resolver:
         if key is None:
             return None
         try:
-            return Service(key, scheduler, flags, own, name, device, self._owner)
+            return Service(
+                key, scheduler, flags, own, name, device, self._owner, seconds, netmask, ops=entry.ops, table=table
+            )
         except InvalidError as err:
             self._note(path, str(err))
             return None
@@ -80,8 +81,10 @@ class Resolver:
         if not isinstance(listen.mark, UnsetType):
             if others:
                 self._note(path, f"mark and {others[0]} exclude each other: a service is one or the other")
-            self._unsupported((*path, "mark"), "a service by firewall mark")
-            return None
+                return None
+            return ServiceKey.of_mark(listen.mark, 4 if isinstance(listen.family, UnsetType) else listen.family)
+        if not isinstance(listen.family, UnsetType):
+            self._note((*path, "family"), "family is for a service by mark; an address has its own, so leave this out")
         if isinstance(listen.address, UnsetType) or isinstance(listen.port, UnsetType):
             missing = " and ".join(word for word in ("address", "port") if word not in others)
             self._note(path, f"listen lacks its {missing}; write {{address: 192.0.2.1, port: 80, protocol: tcp}}")
@@ -94,6 +97,20 @@ class Resolver:
             return None
         protocol = "tcp" if isinstance(listen.protocol, UnsetType) else listen.protocol
         return ServiceKey(protocol, address, listen.port) if address is not None else None
+
+    def _persistence(self, path: Path, key: ServiceKey | None, given: Persistence | UnsetType) -> tuple[int, str]:
+        """Return seconds and netmask as `Service` has them."""
+        if isinstance(given, UnsetType):
+            return 0, ""
+        seconds = given.timeout if isinstance(given.timeout, int) else _seconds(given.timeout)
+        if key is None or isinstance(given.netmask, UnsetType):
+            return seconds, ""
+        if key.version == 6:
+            return seconds, str(given.netmask)
+        if given.netmask > 32:
+            self._note((*path, "netmask"), f"an IPv4 address has 32 bits, not {given.netmask}")
+            return seconds, ""
+        return seconds, str(Address(MAPPED + (0xFFFFFFFF << 32 - given.netmask & 0xFFFFFFFF).to_bytes(4)))
 
     def _address(self, path: Path, text: str) -> Address | None:
         address = self._addresses.get(text)
@@ -121,7 +138,7 @@ class Resolver:
                 continue
             if owner not in ("flag", scheduler):
                 self._note((*path, word), f"{word} is an option of the scheduler {owner}; this service has {scheduler}")
-            elif scheduler in self._supported:
+            else:
                 flags.add(sched.flag(scheduler, word))
         return frozenset(flags)
 
@@ -135,8 +152,9 @@ class Resolver:
             address = self._addresses.get(entry.address) or self._address(
                 (*path, "servers", i, "address"), entry.address
             )
-            if entry.upper or entry.lower:
-                self._thresholds((*path, "servers", i), entry)
+            if entry.lower > entry.upper:
+                self._note((*path, "servers", i, "lower"), f"lower ({entry.lower}) is above upper ({entry.upper})")
+                continue
             if address is None or key is None:
                 continue
             if not is_unicast(address):
@@ -144,27 +162,34 @@ class Resolver:
             port = key.port if isinstance(entry.port, UnsetType) else entry.port
             forward = defaults.forward if isinstance(entry.forward, UnsetType) else entry.forward
             weight = defaults.weight if isinstance(entry.weight, UnsetType) else entry.weight
-            if forward != "ipip" and address.version != key.address.version:
+            if forward not in TUNNELS and address.version != key.address.version:
                 self._family((*path, "servers", i), key, address, forward)
             if (first := seen.setdefault((address, port), i)) != i:
                 places = (*path, "servers", i), (*path, "servers", first)
                 self.repeats.append((*places, f"the service has the server {endpoint(address, port)} already"))
-            servers.append(Server(address, port, forward, weight, 0, 0, owner))
+            tunnel = _NO_TUNNEL if isinstance(entry.tunnel, UnsetType) else entry.tunnel
+            try:
+                server = Server(
+                    address, port, forward, weight, entry.upper, entry.lower, owner, tunnel.port, tunnel.checksum
+                )
+            except InvalidError as err:
+                self._note((*path, "servers", i), str(err))
+                continue
+            servers.append(server)
         return tuple(servers)
-
-    def _thresholds(self, path: Path, entry: ServerEntry) -> None:
-        if entry.upper and entry.lower > entry.upper:
-            self._note((*path, "lower"), f"lower ({entry.lower}) is above upper ({entry.upper})")
-        for word in ("upper", "lower"):
-            if getattr(entry, word):
-                self._unsupported((*path, word), f"the connection threshold {word}")
 
     def _family(self, path: Path, key: ServiceKey, address: Address, forward: str) -> None:
         self._note(
             path,
             f"{forward} cannot carry IPv{key.address.version} packets to the IPv{address.version} server {address}; "
-            "only forward: ipip can",
+            f"only forward: {', '.join(TUNNELS)} can",
         )
+
+
+def _seconds(text: str) -> int:
+    """Return the seconds of ``300``, ``300s``, ``5m`` or ``1h``."""
+    number = text.rstrip("smh")
+    return int(number) * {"m": 60, "h": 3600}.get(text[len(number) :], 1)
 
 
 def _address_hint(text: str) -> str:

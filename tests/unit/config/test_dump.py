@@ -40,8 +40,10 @@ def services(draw: st.DrawFn) -> tuple[Service, ...]:
         name = draw(names)
         name = "" if name in seen else name
         seen.add(name)
-        scheduler = draw(st.sampled_from(["rr", "wrr", "lc", "wlc", "sh", "mh"]))
-        found[key] = Service(key, scheduler, draw(flags), draw(servers(key)), name, draw(devices), OWNER)
+        scheduler = draw(st.sampled_from(["rr", "wrr", "lc", "wlc", "lblcr", "twos", "sh", "mh"]))
+        table = draw(st.sampled_from([0, 251, 131071])) if scheduler == "mh" else 0
+        own = draw(servers(key))
+        found[key] = Service(key, scheduler, draw(flags), own, name, draw(devices), OWNER, table=table)
     return tuple(found.values())
 
 
@@ -54,7 +56,9 @@ def servers(draw: st.DrawFn, key: ServiceKey) -> tuple[Server, ...]:
         same = address.version == key.address.version
         forward = draw(st.sampled_from(["nat", "route", "ipip"] if same else ["ipip"]))
         port, weight = draw(st.integers(0, 65535)), draw(st.integers(0, 65535))
-        found[address, port] = Server(address, port, forward, weight, owner=OWNER)
+        upper = draw(st.integers(0, 0xFFFFFFFF))
+        lower = draw(st.integers(0, upper))
+        found[address, port] = Server(address, port, forward, weight, upper, lower, OWNER)
     return tuple(found.values())
 
 

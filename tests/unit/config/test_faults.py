@@ -56,7 +56,7 @@ services:
         "11:10: services[0].servers[1].adress: unknown key (did you mean 'address'?)",
         "12:11: services[1].name: a service has the name 'web' already (in line 5)",
         "15:9: services[1].servers[0]: nat cannot carry IPv4 packets to the IPv6 server 2001:db8::1; "
-        "only forward: ipip can",
+        "only forward: ipip, gue, gre can",
         "17:9: services[1].servers[2]: the service has the server 10.0.0.1:81 already (in line 16)",
         "18:13: services[2].listen: a service listens on 192.0.2.10:81/tcp already (in line 12)",
     ]
@@ -85,20 +85,26 @@ services:
         ("servers: [{address: 10.0.0.1, weight: true}]", "3:41: services[0].servers[0].weight: true, "
          "not a whole number"),
         ("servers: [{address: '2001:db8::1', forward: route}]", "3:13: services[0].servers[0]: route cannot carry IPv4 "
-         "packets to the IPv6 server 2001:db8::1; only forward: ipip can"),
+         "packets to the IPv6 server 2001:db8::1; only forward: ipip, gue, gre can"),
         ("scheduler: wlcc", "3:14: services[0].scheduler: unknown word 'wlcc' (did you mean 'wlc'?)"),
-        ("scheduler: sed", "3:14: services[0].scheduler: the scheduler sed is not supported yet"),
+        ("table: 65521", "3:10: services[0].table: the size of a table is for the scheduler mh; this service has wlc"),
+        ("scheduler: mh\n  table: 65536", "4:10: services[0].table: the number 65536 is not one of 251, 509, 1021, "
+         "2039, 4093, 8191, 16381, 32749, 65521, 131071"),
         ("options: {mh-port: true}", "3:22: services[0].options.mh-port: mh-port is an option of the scheduler mh; "
          "this service has wlc"),
         ("persistence: {timeout: 5x}", "3:26: services[0].persistence.timeout: '5x': write seconds, or a text such "
          "as 300s, 5m or 1h"),
-        ("persistence: {}", "3:16: services[0].persistence: persistence is not supported yet"),
-        ("servers: [{address: 10.0.0.1, upper: 9}]", "3:40: services[0].servers[0].upper: the connection threshold "
-         "upper is not supported yet"),
+        ("persistence: {netmask: 33}", "3:26: services[0].persistence.netmask: an IPv4 address has 32 bits, not 33"),
+        ("ops: true", "2:3: services[0]: one-packet scheduling is for udp and firewall marks only, not for "
+         "192.0.2.1:80/tcp"),
+        ("servers: [{address: 10.0.0.1, forward: gue}]", "3:13: services[0].servers[0]: the forwarding method gue "
+         "needs the UDP port of the tunnel, in 1..65535"),
+        ("servers: [{address: 10.0.0.1, upper: 9, lower: 10}]", "3:50: services[0].servers[0].lower: lower (10) is "
+         "above upper (9)"),
         ("address: {device: eth0/1}", "3:21: services[0].address.device: 'eth0/1': not a name of an interface"),
         ("address: {}", "3:12: services[0].address: there is no key 'device'"),
-        ("xyz: 1", "3:3: services[0].xyz: unknown key (one of listen, name, address, scheduler, options, persistence, "
-         "servers)"),
+        ("xyz: 1", "3:3: services[0].xyz: unknown key (one of listen, name, address, scheduler, options, table, "
+         "persistence, ops, servers)"),
     ],
 )  # fmt: skip
 def test_one_fault_one_sentence(rest: str, complaint: str) -> None:
@@ -111,11 +117,14 @@ def test_one_fault_one_sentence(rest: str, complaint: str) -> None:
 @pytest.mark.parametrize(
     ("listen", "complaint"),
     [
-        ("{mark: 7}", "services[0].listen.mark: a service by firewall mark is not supported yet"),
+        ("{address: 192.0.2.1, port: 80, family: 4}", "services[0].listen.family: family is for a service by mark; an "
+         "address has its own, so leave this out"),
         ("{mark: 7, port: 80}", "services[0].listen: mark and port exclude each other: a service is one or the other"),
         ("{port: 80}", "services[0].listen: listen lacks its address; "
          "write {address: 192.0.2.1, port: 80, protocol: tcp}"),
-        ("{address: 192.0.2.1, port: 0}", "services[0].listen.port: 0 is outside 1..65535"),
+        ("{address: 192.0.2.1, port: 0}", "services[0]: virtual service 192.0.2.1:0/tcp takes every port, so it "
+         "must be persistent"),
+        ("{address: 192.0.2.1, port: 65536}", "services[0].listen.port: 65536 is outside 0..65535"),
         ("{address: 192.0.2.1, port: 80, protocol: sctp}",
          "services[0].listen.protocol: the protocol sctp is not supported yet"),
         ("{address: 192.0.2.1, port: 80, protocol: TCP}",
@@ -202,11 +211,9 @@ def test_a_small_file_that_means_a_huge_one_is_refused() -> None:
 
 def test_faults_in_what_an_alias_stands_for_have_the_place_of_the_text() -> None:
     """The place is where the operator has to change something."""
-    text = f"services:\n- &a\n  {LISTEN}\n  scheduler: sed\n- <<: *a\n  listen: {{address: 192.0.2.2, port: 80}}"
-    assert complaints(text) == [
-        "4:14: services[0].scheduler: the scheduler sed is not supported yet",
-        "4:14: services[1].scheduler: the scheduler sed is not supported yet",
-    ]
+    text = f"services:\n- &a\n  {LISTEN}\n  table: 251\n- <<: *a\n  listen: {{address: 192.0.2.2, port: 80}}"
+    fault = "the size of a table is for the scheduler mh; this service has wlc"
+    assert complaints(text) == [f"4:10: services[0].table: {fault}", f"4:10: services[1].table: {fault}"]
 
 
 def test_interfaces_whose_names_are_numbers() -> None:

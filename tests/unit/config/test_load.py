@@ -117,11 +117,29 @@ def test_keys_are_text_whatever_they_look_like() -> None:
 
 
 def test_durations() -> None:
-    """Seconds may be a number or a text with its unit; more than that is refused with the rest of persistence."""
-    for timeout in ("300", "300s", "5m", "1h", '"60"'):
+    """Seconds may be a number or a text with its unit."""
+    for timeout, seconds in (("300", 300), ("300s", 300), ("5m", 300), ("1h", 3600), ('"60"', 60)):
         text = f"services: [{{listen: {{address: 192.0.2.1, port: 80}}, persistence: {{timeout: {timeout}}}}}]"
-        with pytest.raises(Exception, match=r"^f:1:\d+: services\[0\].persistence: persistence is not supported yet$"):
-            load(text, filename="f", owner=OWNER)
+        (found,) = load(text, filename="f", owner=OWNER).services
+        assert found.persistent == seconds
+
+
+def test_what_a_service_can_be_beside_an_address() -> None:
+    """By mark, of every port, persistent by network, without flows; and servers in tunnels."""
+    mark, every, once = services(
+        """
+services:
+  - {listen: {mark: 7, family: 6}, persistence: {timeout: 5m, netmask: 64}}
+  - listen: {address: 192.0.2.1, port: 0}
+    persistence: {netmask: 20}
+    servers: [{address: 10.0.0.1, forward: gue, tunnel: {port: 6080, checksum: remote}}]
+  - {listen: {address: 192.0.2.1, port: 53, protocol: udp}, ops: true}
+"""
+    )
+    assert (mark.key, mark.persistent, mark.netmask) == (ServiceKey.of_mark(7, 6), 300, "64")
+    assert (every.persistent, every.netmask, every.key.port) == (300, "255.255.240.0", 0)
+    assert (every.servers[0].tunnel_port, every.servers[0].tunnel_checksum) == (6080, "remote")
+    assert once.ops and not once.persistent
 
 
 def test_a_byte_order_mark_is_no_part_of_the_text() -> None:
