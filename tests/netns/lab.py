@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
+from xlvs.cli.client import Client, socket_path
 from xlvs.demo import netns, servers, topology
 from xlvs.demo.director import Director, real_server
 from xlvs.demo.topology import VIP, Topology
@@ -29,6 +30,7 @@ T = TypeVar("T")
 HTTP, PEER = 80, 7000
 TRANSLATED = {HTTP: 8080, PEER: 7001}
 FLAGS = {"nat": "-m", "route": "-g", "ipip": "-i"}
+TUNNEL_PORT = 6080
 NUMBERS = itertools.count(1)
 TIMEOUT_S = 20.0
 
@@ -48,6 +50,8 @@ class Lab:
     scheduler: str = "rr"
     started: bool = True
     """Whether the daemon runs and has its services from the beginning."""
+    checksum: str = "none"
+    """Of tunnels: `none`, `full` or `remote`."""
     options: Sequence[str] = ()
     """More options of the daemon."""
     topology: Topology = field(init=False)
@@ -91,7 +95,10 @@ class Lab:
         self._made.callback(self.director.purge)
         if self.started:
             self.director.start()
-            self.director.admin("-R", stdin=self.rules())
+            if self.forward in FLAGS:
+                self.director.admin("-R", stdin=self.rules())
+            else:
+                self._serve_tunnels()
 
     def _start_server(self, name: str, namespace: str, address: str) -> None:
         nginx = servers.start_nginx(namespace, name, address, self.real_port(HTTP), self.directory)
@@ -110,6 +117,17 @@ class Lab:
         for vip in VIP.values():
             real_server(self.topology.servers, "setup", "--forward", self.forward, "--vip", vip)
             self._made.callback(real_server, self.topology.servers, "undo", "--vip", vip)
+
+    def _serve_tunnels(self) -> None:
+        """Put the services in force whose tunnels have options."""
+        tunnel = {"forward": self.forward, "tunnel_checksum": self.checksum}
+        tunnel |= {"tunnel_port": TUNNEL_PORT} if self.forward == "gue" else {}
+        with Client(socket_path(self.director.instance)) as client:
+            for family in (4, 6):
+                for protocol, port in (("tcp", HTTP), ("tcp", PEER), ("udp", PEER)):
+                    servers = [{"address": a, "port": port, **tunnel} for a in topology.server_addresses(family)]
+                    listen = {"protocol": protocol, "address": VIP[family], "port": port}
+                    client.post("/v1/services", {"listen": listen, "scheduler": self.scheduler, "servers": servers})
 
     def real_port(self, port: int) -> int:
         """Return where real servers listen for what clients ask for at *port*."""

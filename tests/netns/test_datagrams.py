@@ -20,7 +20,7 @@ from tests.netns.peer import seal
 DATAGRAMS = 100_000
 FLOWS = 32
 WINDOW = 64
-FRAGMENTED = 4000
+FRAGMENTED = 8000
 LARGEST = 1300
 """Bytes of payload; with every header, also a tunnel's, it fits 1500."""
 
@@ -51,7 +51,7 @@ def test_no_datagram_is_lost_or_changed(lab: Lab, family: int) -> None:
 
 
 def test_fragmented_datagram_arrives_whole(lab: Lab, family: int) -> None:
-    """A datagram of three fragments comes back whole; a tunnel tells the sender once that smaller ones are needed."""
+    """A datagram of six fragments comes back whole; a tunnel tells the sender once that smaller ones are needed."""
     lab.warm_up(family)
     told = 0
     with lab.datagram_socket(family, PEER) as sock:

