@@ -14,7 +14,7 @@ import os
 import socket
 import struct
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -318,7 +318,7 @@ class Director:
             "i4"
         )
         maps["flow_spill"].delete_many(keys[mine])
-        maps["loads"].write(0, loads)
+        put_loads(maps, loads)
 
     def _forget_hashed(self) -> None:
         """Take what `new` opened out of the hash again: the flows of *batch* clients, in both directions."""
@@ -343,7 +343,18 @@ class Director:
             table.delete_many(keys)
         loads = self._maps["loads"].read(0, SERVERS).copy()
         loads["active"] -= servers
-        self._maps["loads"].write(0, loads)
+        put_loads(self._maps, loads)
+
+
+def put_loads(maps: Mapping[str, Map], loads: Any) -> None:
+    """Write the loads of the first servers, and their overheads with them."""
+    maps["loads"].write(0, loads)
+    pages = maps["overheads"].read().copy()
+    count = -(-len(loads) // abi.PAGE_SERVERS)
+    overheads = pages["overhead"][:count].reshape(-1)
+    overheads[: len(loads)] = 256 * loads["active"] + loads["inactive"]
+    pages["overhead"][:count] = overheads.reshape(count, -1)
+    maps["overheads"].write(0, pages)
 
 
 def packet(case: Case, flags: int) -> bytes:

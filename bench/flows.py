@@ -26,6 +26,7 @@ from typing import Any
 
 import numpy as np
 from _daemon import Daemon
+from _director import put_loads
 from _figures import Row
 
 from xlvs.dataplane import Map, syscalls
@@ -55,7 +56,10 @@ TASKS = {
 def fill(daemon: Daemon, count: int) -> None:
     """Write that many IPv4 flows into random slots of the daemon's table, and as many into the loads of its servers."""
     rng = np.random.default_rng(count)
-    maps = {name: _pinned(daemon, name) for name in ("flows4", "flow_stripes", "servers", "loads", "sweep", "config")}
+    maps = {
+        name: _pinned(daemon, name)
+        for name in ("flows4", "flow_stripes", "servers", "loads", "overheads", "sweep", "config")
+    }
     numbers = np.flatnonzero(maps["servers"].read()["proto"]).astype(np.uint32)
     at, hz = maps["sweep"].get(0), int(maps["config"].get(0)["hz"])
     now = int(at["jiffies"]) + (time.clock_gettime_ns(time.CLOCK_MONOTONIC) - int(at["ns"])) * hz // 10**9
@@ -79,12 +83,12 @@ def fill(daemon: Daemon, count: int) -> None:
     maps["flow_stripes"].write(0, stripes)
     loads = maps["loads"].read()
     loads["active"][numbers] += np.bincount(whose, minlength=len(numbers)).astype(np.int32)
-    maps["loads"].write(0, loads)
+    put_loads(maps, loads)
 
 
 def _pinned(daemon: Daemon, name: str) -> Map:
     dtypes = {"flows4": abi.BUCKET, "flow_stripes": abi.STRIPE, "servers": abi.SERVER}
-    dtypes |= {"loads": abi.LOAD, "sweep": abi.SWEEP, "config": abi.CONFIG}
+    dtypes |= {"loads": abi.LOAD, "overheads": abi.PAGE, "sweep": abi.SWEEP, "config": abi.CONFIG}
     return Map(name, syscalls.obj_get(daemon.maps / name), np.dtype("<u4"), dtypes[name])
 
 

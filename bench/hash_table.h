@@ -127,7 +127,7 @@ static __always_inline int flow_open(struct key *k)
 		if (bpf_map_update_elem(&hash_flows, &h, flow, BPF_ANY))
 			return OPEN_FULL;
 	}
-	load_add(k->server, is_active(k->state), 1);
+	load_add(k->server, k->state, 1);
 	return OPENED;
 }
 

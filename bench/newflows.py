@@ -38,7 +38,12 @@ from xlvs.dataplane.flows import table_sizes  # noqa: E402
 from xlvs.model import Address, Server, Service, ServiceKey  # noqa: E402
 from xlvs.plan.planner import plan  # noqa: E402
 
-CASES = (("rr", 10), ("wlc", 10), ("wlc", 100), ("wlc", 1000), ("mh", 100))
+CASES = (
+    *(("rr", "equal", 10), ("wlc", "equal", 10), ("wlc", "equal", 100), ("wlc", "1 to 7", 100)),
+    *(("wlc", "equal", 1000), ("wlc", "1 to 7", 1000), ("mh", "equal", 100)),
+)
+WEIGHTS = {"equal": 1, "1 to 7": 7}
+"""How many different weights the servers have in turn, beginning with 1."""
 SYN = d.Case("xdp", 4, "nat")
 APART = 1 << 21
 """Between the clients of two cores."""
@@ -47,7 +52,7 @@ APART = 1 << 21
 class Opener:
     """A director with one service whose flows are opened, counted, and forgotten."""
 
-    def __init__(self, objects: Sequence[Path], scheduler: str, servers: int, flows: int) -> None:
+    def __init__(self, objects: Sequence[Path], scheduler: str, weights: str, servers: int, flows: int) -> None:
         sizes = {**table_sizes(4 * flows), "slots": 256}
         loaded = Loader(objects, sizes=sizes).load(programs={"xdp_nat4", "xlvs_xdp", "xdp_nothing"})
         self._maps, self._programs, self.close = loaded.maps, loaded.programs, loaded.close
@@ -55,7 +60,9 @@ class Opener:
         kernel = Kernel(self._maps)
         kernel.begin_table()
         first = int.from_bytes(Address.parse(d.FAMILIES[4].server))
-        real = [Server(Address((first + i).to_bytes(16)), d.PORT, "nat", 1) for i in range(servers)]
+        real = [
+            Server(Address((first + i).to_bytes(16)), d.PORT, "nat", 1 + i % WEIGHTS[weights]) for i in range(servers)
+        ]
         key = ServiceKey("tcp", Address.parse(d.FAMILIES[4].virt), d.VPORT)
         sources = {one.address: Address.parse(d.FAMILIES[4].source) for one in real}
         made = plan(kernel.layout(), {key: Service(key, scheduler, servers=tuple(real))}, sources, 1)
@@ -102,7 +109,7 @@ class Opener:
             with mmap.mmap(table.fd, -(-size // mmap.PAGESIZE) * mmap.PAGESIZE) as memory:
                 np.frombuffer(memory, np.uint8)[:] = 0
         self._maps["flow_spill"].clear()
-        self._maps["loads"].write(0, np.zeros(self._servers, abi.LOAD))
+        d.put_loads(self._maps, np.zeros(self._servers, abi.LOAD))
 
     def bytes_per_flow(self) -> float:
         """Return what the kernel accounts to the maps of the IPv4 table, for each flow it is made for."""
@@ -122,7 +129,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as scratch:
         wrapper = Path(scratch) / "program.bpf.o"
         build_bpf.compile_one(Path(__file__).with_name("program.bpf.c"), wrapper)
-        d.enter(max(servers for _, servers in CASES))
+        d.enter(max(servers for _, _, servers in CASES))
         objects = [OBJECTS / "xdp.bpf.o", wrapper]
         openers = {case: Opener(objects, *case, options.flows) for case in CASES}
     rows = {case: Row("|".join(map(str, case))) for case in CASES}
@@ -138,6 +145,25 @@ def main() -> int:
     return 0
 
 
+def rates(cases: Sequence[tuple[str, str, int]], rounds: int) -> dict[str, list[float]]:
+    """Return thousands of new flows per second on one core, by case: a figure for each round."""
+    with tempfile.TemporaryDirectory() as scratch:
+        wrapper = Path(scratch) / "program.bpf.o"
+        build_bpf.compile_one(Path(__file__).with_name("program.bpf.c"), wrapper)
+        d.enter(max(servers for _, _, servers in cases))
+        objects = [OBJECTS / "xdp.bpf.o", wrapper]
+        openers = {case: Opener(objects, *case, 1 << 14) for case in cases}
+    found: dict[str, list[float]] = {f"{name}, {weights}, {count} servers": [] for name, weights, count in cases}
+    for number in range(rounds + 1):
+        for (name, weights, count), opener in openers.items():
+            rate = opener.measure(1)
+            if number:
+                found[f"{name}, {weights}, {count} servers"].append(rate)
+    for opener in openers.values():
+        opener.close()
+    return found
+
+
 def parse() -> argparse.Namespace:
     """Return what the command line asks for."""
     parser = argparse.ArgumentParser(prog="./dev bench newflows", description=(__doc__ or "").splitlines()[0])
@@ -150,22 +176,24 @@ def parse() -> argparse.Namespace:
     return options
 
 
-def as_table(rows: dict[tuple[str, int], Row], memory: float) -> str:
+def as_table(rows: dict[tuple[str, str, int], Row], memory: float) -> str:
     """Return the figures for people."""
     base = rows[CASES[0]]
-    head = f"{'scheduler':<11}{'servers':>8}{'k flows/s':>11}{'/rr':>7}{'two at once, each':>19}{'/one':>7}"
+    head = (
+        f"{'scheduler':<11}{'weights':<9}{'servers':>8}{'k flows/s':>11}{'/rr':>7}{'two at once, each':>19}{'/one':>7}"
+    )
     lines = [f"# {host()}", head]
-    for (scheduler, servers), row in rows.items():
+    for (scheduler, weights, servers), row in rows.items():
         each = Row("", {"": [two / one for two, one in zip(row.rounds["two"], row.rounds["one"], strict=True)]})
         lines.append(
-            f"{scheduler:<11}{servers:>8}{row.median('one'):>11.0f}{row.ratio('one', base) or 0:>7.2f}"
+            f"{scheduler:<11}{weights:<9}{servers:>8}{row.median('one'):>11.0f}{row.ratio('one', base) or 0:>7.2f}"
             f"{row.median('two'):>19.0f}{each.median(''):>7.2f}"
         )
     lines.append(f"bytes per IPv4 flow at half load, with spill and stripes: {memory:.1f}")
     return "\n".join(lines)
 
 
-def report(rows: dict[tuple[str, int], Row], memory: float) -> dict[str, Any]:
+def report(rows: dict[tuple[str, str, int], Row], memory: float) -> dict[str, Any]:
     """Return the figures for programs."""
     return {"host": host(), "bytes_per_flow": memory, "rows": as_json(list(rows.values()), ())}
 

@@ -80,6 +80,7 @@ def main() -> int:
     """Measure what the command line asks for."""
     options = parse()
     rows: list[Row] = []
+    choices: dict[str, float] = {}
     with tempfile.TemporaryDirectory() as scratch:
         objects = compiled(Path(scratch))
         enter()
@@ -88,8 +89,32 @@ def main() -> int:
         os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(1))
         for cases, flows in wanted(options.flows, options.only):
             rows += measured(objects, cases, flows, options)
-    print(json.dumps(as_json(rows), indent=1) if options.json else as_table(rows))
+    if options.only in "scheduling":
+        choices = scheduling(options)
+    if options.json:
+        print(json.dumps({**as_json(rows), "scheduling": choices}, indent=1))
+    else:
+        print("\n".join([as_table(rows), *(f"{name + ':':<46}{value:>8.4g}" for name, value in choices.items())]))
     return 0
+
+
+def scheduling(options: argparse.Namespace) -> dict[str, float]:
+    """Return what a choice among many servers costs by itself, and what it does to new flows."""
+    import newflows
+    import schedule
+
+    say("setting up choices")
+    found = {
+        f"wlc, {weights}, {count} servers, ns per choice": ns
+        for weights, by_count in schedule.choices_of("wlc", options.rounds).items()
+        for count, ns in by_count.items()
+    }
+    rates = newflows.rates((("rr", "equal", 100), ("wlc", "equal", 100), ("wlc", "1 to 7", 100)), 3 * options.rounds)
+    base = next(iter(rates.values()))
+    for name, rate in rates.items():
+        found[f"{name}, k new flows/s"] = statistics.median(rate)
+        found[f"{name}, /rr"] = statistics.median(own / other for own, other in zip(rate, base, strict=True))
+    return found
 
 
 def compiled(scratch: Path) -> dict[str, list[Path]]:

@@ -28,7 +28,7 @@ SEC("tc") int sweep_now(struct __sk_buff *ctx)
 
 	if (!ctx || !h)
 		return 1;
-	v.now = bpf_jiffies64();
+	visit_begin(&v);
 	bpf_loop(h->stripes[0] + h->stripes[1], visit_stripe, &v, 0);
 	bpf_for_each_map_elem(&flow_spill, visit_spilled, &v, 0);
 	return 0;
@@ -52,7 +52,7 @@ static long visit_hashed(void *map, struct hash_key *k, struct xlvs_flow *flow, 
 
 	if (!is_idle(flow, LIFE_STATE(life), v->now) || bpf_map_delete_elem(map, k))
 		return 0;
-	load_add(life >> XLVS_FLOW_SERVER_SHIFT, is_active(LIFE_STATE(life)), -1);
+	load_add(life >> XLVS_FLOW_SERVER_SHIFT, LIFE_STATE(life), -1);
 	return 0;
 }
 

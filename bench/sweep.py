@@ -22,6 +22,7 @@ import numpy as np
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "tools"))
 
+from _director import put_loads  # noqa: E402
 from _figures import Row, as_json  # noqa: E402
 from program import host, say, sizes  # noqa: E402
 
@@ -86,7 +87,7 @@ class Swept:
         records["seen"] = np.where(numbers % 1000 < 1000 * idle, now - OLD & 0xFFFFFFFF, now)
         loads = np.zeros(SERVERS, abi.LOAD)
         loads["active"] = np.bincount(numbers % SERVERS, minlength=SERVERS)
-        self._maps["loads"].write(0, loads)
+        put_loads(self._maps, loads)
         return records
 
     def _now(self) -> int:
