@@ -23,14 +23,15 @@ PACKAGES = {
     "wrk": "wrk",
     "haproxy": "haproxy",
     "iperf3": "iperf3",
+    "iptables": "iptables",
     "nft": "nftables",
     STREAM_MODULE: "libnginx-mod-stream",
 }
 """Program, or the path of a file: the Debian package that brings it."""
 
 DEMO = ("ip", "nginx")
-TEST = (*DEMO, "wrk")
-BENCH = (*TEST, "haproxy", "iperf3", "nft", STREAM_MODULE)
+TEST = (*DEMO, "wrk", "nft", "iptables")
+BENCH = (*TEST, "haproxy", "iperf3", STREAM_MODULE)
 
 SEARCH_PATH = os.environ.get("PATH", "") + ":/usr/local/sbin:/usr/sbin:/sbin"
 """A user's PATH often lacks the sbin directories, where half of these programs live."""
