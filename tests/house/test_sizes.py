@@ -17,13 +17,13 @@ PACKAGE_MODULES = 16
 
 
 def test_no_python_module_is_too_long() -> None:
-    """A module has at most 500 lines, a test module 600."""
+    """A module has at most 500 lines, a test module 600; one that is generated has what it has."""
     too_long = []
     for folder in ("src", "tools", "bench", "tests"):
         limit = TEST_LINES if folder == "tests" else MODULE_LINES
         for path in tree.python_files(tree.ROOT / folder):
             lines = len(path.read_text().splitlines())
-            if lines > limit:
+            if lines > limit and path.name != "_abi.py":
                 too_long.append(f"{tree.name(path)}: {lines} lines, at most {limit}")
     assert too_long == []
 
