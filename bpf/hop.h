@@ -187,8 +187,8 @@ static __always_inline int hop_recall(struct hop *hop, const struct xlvs_hop *ke
 	return 1;
 }
 
-/* The place of this next hop in `hops`, made if there is none; 0: there is no room. */
-static __noinline __u32 hop_intern(const struct hop *hop, __u32 stamp)
+/* The place of this next hop in `hops`, made if there is none; 0: there is no room.  Global: verified once, not per way here. */
+__noinline __u32 xlvs_hop_intern(const struct hop *hop, __u32 stamp)
 {
 	__u32 start, i;
 
@@ -246,7 +246,7 @@ static __always_inline void hop_ask(ctx_t *ctx, struct walk *w, __u32 stamp, int
 {
 	hop_find(ctx, &w->p, &w->hop, src, dst, room);
 	if (w->found.flow && w->hop.rc == BPF_FIB_LKUP_RET_SUCCESS)
-		hop_remember(&w->found, stamp, hop_intern(&w->hop, stamp), reply);
+		hop_remember(&w->found, stamp, xlvs_hop_intern(&w->hop, stamp), reply);
 }
 
 /* The way from *src* to *dst* for the walk's packet: remembered by its flow, or asked for. */
