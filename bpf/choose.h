@@ -42,11 +42,11 @@ static __always_inline struct xlvs_service *service_find(const struct xlvs_addr 
 /* How a service was found. */
 enum kind { BY_PORT, BY_ADDRESS, BY_MARK };
 
-static __always_inline void mark_addr(struct xlvs_addr *a, const struct walk *w)
+static __always_inline void mark_addr(struct xlvs_addr *a, __u32 mark, int v6)
 {
 	memset(a, 0, sizeof(*a));
-	a->w[3] = htonl(w->mark);
-	if (!w->p.v6)
+	a->w[3] = htonl(mark);
+	if (!v6)
 		a->w[2] = htonl(0xffff);
 }
 
@@ -58,7 +58,7 @@ static __noinline struct xlvs_service *service_of(const struct walk *w, enum kin
 
 	*kind = BY_MARK;
 	if (w->mark) {
-		mark_addr(&mark, w);
+		mark_addr(&mark, w->mark, w->p.v6);
 		svc = service_find(&mark, 0, XLVS_PROTO_MARK);
 		if (svc)
 			return svc;
@@ -92,25 +92,28 @@ static __noinline int is_refused(void)
 
 enum choice { NOT_OURS, CHOSEN, CHOSEN_ONCE, NO_SERVER, RACED, NEW, FULL, DEFENDED };
 
-/* The choice of a persistent service: the server that the client had, if it did. */
-static __noinline __u32 choose_again(struct walk *w, const struct xlvs_service *svc, enum kind kind)
+/*
+ * The choice of a persistent service: the server that the client had, if it did.  *mark* is what the service was found
+ * by, else 0.  Global, as the verifier would look at it for every way here.
+ */
+__noinline __u32 xlvs_choose_again(const struct pkt *p, const struct xlvs_service *svc, __u32 mark, __u32 by_port)
 {
 	struct key *t = scratch_at(TEMPLATE_AT);
-	struct xlvs_addr mark;
+	struct xlvs_addr virt;
 	__u32 choice, first;
 
-	if (!w || !svc || !t)
+	if (!p || !svc || !t)
 		return XLVS_NO_SERVER;
-	if (kind == BY_MARK) {
-		mark_addr(&mark, w);
-		template_key(t, &w->p.src, svc->mask, &mark, 0, XLVS_PROTO_MARK, w->p.v6);
+	if (mark) {
+		mark_addr(&virt, mark, p->v6);
+		template_key(t, &p->src, svc->mask, &virt, 0, XLVS_PROTO_MARK, p->v6);
 	} else {
-		template_key(t, &w->p.src, svc->mask, &w->p.dst, kind == BY_PORT ? w->p.dport : 0, w->p.proto, w->p.v6);
+		template_key(t, &p->src, svc->mask, &p->dst, by_port ? p->dport : 0, p->proto, p->v6);
 	}
 	choice = xlvs_template_find(t, svc->persistent);
 	if (choice != XLVS_NO_SERVER)
 		return choice;
-	choice = xlvs_choose(svc, &w->p.src, &w->p.dst, w->p.sport);
+	choice = xlvs_choose(svc, &p->src, &p->dst, p->sport);
 	if (choice == XLVS_NO_SERVER || xlvs_template_open(t, choice, svc->persistent))
 		return choice;
 	first = xlvs_template_find(t, svc->persistent);
@@ -145,7 +148,8 @@ static __noinline int choose(struct walk *w)
 	}
 	if (is_refused())
 		return DEFENDED;
-	w->server = svc->persistent ? choose_again(w, svc, kind) : xlvs_choose(svc, &w->p.src, &w->p.dst, w->p.sport);
+	w->server = svc->persistent ? xlvs_choose_again(&w->p, svc, kind == BY_MARK ? w->mark : 0, kind == BY_PORT)
+				    : xlvs_choose(svc, &w->p.src, &w->p.dst, w->p.sport);
 	return w->server == XLVS_NO_SERVER ? NO_SERVER : ops ? CHOSEN_ONCE : NEW;
 }
 
@@ -165,38 +169,48 @@ static __noinline int choose_stateless(struct walk *w)
 	return w->server == XLVS_NO_SERVER ? NO_SERVER : CHOSEN;
 }
 
-/* Open a flow to the server that was chosen.  Not within choose(): the stack would not hold both. */
-static __noinline int open_chosen(struct walk *w)
+/*
+ * Enter a flow to the server that was chosen; its key is in the scratch map.  Not within choose(): the stack would not
+ * hold both.  Global, as the verifier would look at it for every way here.
+ */
+__noinline int xlvs_open(const struct pkt *p, __u32 choice, __u32 local)
 {
-	struct xlvs_server *s;
-	struct key *k;
-	int opened;
+	struct key *k = scratch_at(KEY_AT);
 
-	if (!w)
-		return NO_SERVER;
-	s = server_at(w->server);
-	k = scratch_at(KEY_AT);
-	if (k && !k->sought)
-		k = key_forward(&w->p);
-	if (!s || !k)
-		return NO_SERVER;
-	k->server = CHOICE_NUMBER(w->server);
+	if (!p || !k)
+		return OPEN_RACED;
+	if (!k->sought)
+		k = key_forward(p);
+	if (!k)
+		return OPEN_RACED;
+	k->server = CHOICE_NUMBER(choice);
 	k->state = XLVS_STATE_UDP;
-	if (w->p.proto == IPPROTO_TCP)
-		k->state = tcp_step(XLVS_STATE_NONE, w->p.tcp, CHOICE_FWD(w->server) == XLVS_FWD_nat ? TCP_INPUT : TCP_INPUT_ONLY,
+	if (p->proto == IPPROTO_TCP)
+		k->state = tcp_step(XLVS_STATE_NONE, p->tcp, CHOICE_FWD(choice) == XLVS_FWD_nat ? TCP_INPUT : TCP_INPUT_ONLY,
 				    is_on(XLVS_SYSCTL_SECURE_TCP));
 	if (k->state == XLVS_STATE_NONE)	/* a segment without flags, with sloppy_tcp */
 		k->state = XLVS_STATE_CLOSE;
-	k->fwd = CHOICE_FWD(w->server);
-	k->local = w->local;
-	opened = flow_open(k);
+	k->fwd = CHOICE_FWD(choice);
+	k->local = local;
+	return flow_open(k);
+}
+
+static __always_inline int open_chosen(struct walk *w)
+{
+	struct xlvs_server *s = server_at(w->server);
+	struct key *k = scratch_at(KEY_AT);
+	int opened;
+
+	if (!s || !k)
+		return NO_SERVER;
+	opened = xlvs_open(&w->p, w->server, w->local);
 	if (opened == OPEN_FULL)
 		return FULL;
 	if (opened == OPENED)
 		count(XLVS_COUNT_flow_opened);
 	if (opened == OPEN_RACED || !flow_at(&w->found, k, k->place))
 		return RACED;
-	account_open(k->server, s->service);
+	account_open(CHOICE_NUMBER(w->server), s->service);
 	return CHOSEN;
 }
 
