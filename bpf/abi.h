@@ -31,6 +31,8 @@
 #define XLVS_HINT_FACTOR	0x9e3779b1u
 #define XLVS_MAX_INTERFACES	4096	/* a power of two: an interface has the slot ifindex modulo this */
 #define XLVS_MAX_FRAGMENTS	8192
+#define XLVS_MAX_PREFIXES	4096	/* for which packets get a firewall mark from us */
+#define XLVS_MAX_MATCHES	16	/* rules that hold for an address */
 #define XLVS_MAX_LOCALITIES	16384	/* as many as IPVS keeps for a service */
 #define XLVS_GATHERING		128	/* tunnelled packets of which a real server has some fragments; a power of two */
 
@@ -91,6 +93,27 @@ struct xlvs_service_key {
  */
 #define XLVS_PROTO_MARK		255
 #define XLVS_PROTO_TEMPLATE	254	/* only in the flow table: see template.h */
+
+/*
+ * Which packets get a firewall mark from us: what is found at the longest prefix of the virtual address, the first
+ * that fits.  IPv4 addresses are mapped ones, their prefixes 96 bits longer.
+ */
+struct xlvs_match_key {
+	__u32	length;
+	struct xlvs_addr addr;
+};
+
+struct xlvs_match {
+	__u32	mark;		/* 0: there are no more */
+	__u16	low, high;	/* ports */
+	__u8	proto;		/* 0: each */
+	__u8	family;		/* 4 or 6 */
+	__u16	pad;
+};
+
+struct xlvs_matches {
+	struct xlvs_match match[XLVS_MAX_MATCHES];
+};
 
 #define XLVS_SCHED_F_FALLBACK	(1 << 0)	/* flag-1: sh-fallback, mh-fallback */
 #define XLVS_SCHED_F_PORT	(1 << 1)	/* flag-2: sh-port, mh-port */
@@ -282,6 +305,7 @@ struct xlvs_config {
 	__u32	segmenter;	/* ifindex of the device that takes GSO packets and gives their segments back; 0: there is none */
 	__u32	drop_rate;	/* one of so many new connections is refused; 0: none */
 	__u32	marker;		/* ifindex of the device that packets leave by whose firewall mark may be a service's; 0: none is */
+	__u32	matches;	/* how many prefixes of addresses have firewall marks from us */
 };
 
 /* Of a packet at the marker, its priority: it had no DF, which Netfilter has set. */

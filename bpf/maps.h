@@ -324,6 +324,16 @@ struct {
 	__type(value, struct xlvs_interface);
 } interfaces SEC(".maps");
 
+/* U. Which packets get a firewall mark from us.  Full: the daemon refuses the service. */
+struct {
+	__uint(schema_user, 1);
+	__uint(type, BPF_MAP_TYPE_LPM_TRIE);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, XLVS_MAX_PREFIXES);
+	__type(key, struct xlvs_match_key);
+	__type(value, struct xlvs_matches);
+} matches SEC(".maps");
+
 /* U. One value for the whole director. */
 struct {
 	__uint(schema_user, 4);

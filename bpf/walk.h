@@ -11,7 +11,7 @@
 #ifndef XLVS_WALK_H
 #define XLVS_WALK_H
 
-#include "find.h"
+#include "match.h"
 #include "orphan.h"
 #include "fwd/nat.h"
 #include "fwd/route.h"
@@ -295,7 +295,7 @@ static __always_inline int is_special(ctx_t *ctx, struct walk *w, int local, int
 	*verdict = PASS;
 	if (is_icmp_error(ctx, &w->p)) {
 		/* Which addresses services by mark have, nobody knows. */
-		if ((addr_flags(&w->p.dst) & XLVS_ADDR_VIP || (c && c->marker)) && quoted_find(ctx, w, 1))
+		if ((addr_flags(&w->p.dst) & XLVS_ADDR_VIP || (c && (c->marker || c->matches))) && quoted_find(ctx, w, 1))
 			*verdict = relay_to_server(ctx, w);
 		/* The client may be the director itself, by its virtual address. */
 		if (*verdict == PASS && !local && quoted_find(ctx, w, 0))
@@ -306,17 +306,17 @@ static __always_inline int is_special(ctx_t *ctx, struct walk *w, int local, int
 	}
 	if (w->p.proto != IPPROTO_TCP && w->p.proto != IPPROTO_UDP)
 		return 1;
-	return w->p.frag && (marked || addr_flags(&w->p.dst) & (XLVS_ADDR_VIP | XLVS_ADDR_DIRECTOR) ||
+	return w->p.frag && (marked || has_matches() || addr_flags(&w->p.dst) & (XLVS_ADDR_VIP | XLVS_ADDR_DIRECTOR) ||
 			     addr_flags(&w->p.src) & XLVS_ADDR_SERVER) && !frag_ports(&w->p);
 }
 #endif
 
 /* There are services by mark, and this hook does not know any: a packet that may open a flow goes on to Netfilter. */
-static __always_inline int awaits_mark(int local, int marked)
+static __always_inline int awaits_mark(const struct walk *w, int local, int marked)
 {
 	struct xlvs_config *c = the_config();
 
-	return !local && !marked && c && unlikely(c->marker);
+	return !local && !marked && !w->mark && c && unlikely(c->marker);
 }
 
 static __always_inline int walk(ctx_t *ctx, int local, int marked)
@@ -345,6 +345,11 @@ static __always_inline int walk(ctx_t *ctx, int local, int marked)
 		return verdict;
 #endif
 	to = marked ? XLVS_ADDR_VIP : addr_hint(&w.p.dst);
+	if (has_matches() && !w.mark) {
+		w.mark = xlvs_match_mark(&w);
+		if (w.mark)
+			to |= XLVS_ADDR_VIP;
+	}
 	from = to & XLVS_ADDR_VIP ? 0 : addr_hint(&w.p.src);
 	if (!(to & XLVS_ADDR_VIP) && !from)
 		return PASS;
@@ -355,7 +360,7 @@ static __always_inline int walk(ctx_t *ctx, int local, int marked)
 	if (unlikely(way == NO_WAY)) {
 		if (!marked)
 			hand_over(ctx, &w.p, local);
-		if (to & XLVS_ADDR_VIP && !awaits_mark(local, marked))
+		if (to & XLVS_ADDR_VIP && !awaits_mark(&w, local, marked))
 			way = begin(&w);
 	}
 	if (way == AGAIN)

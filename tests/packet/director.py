@@ -32,6 +32,7 @@ from xlvs.model import Address, Server, Service, ServiceKey
 from xlvs.plan import records as r
 from xlvs.plan import writes as w
 from xlvs.plan.layout import Layout
+from xlvs.plan.matching import matches
 from xlvs.plan.planner import Wants, plan
 
 FLOWS = 64
@@ -147,6 +148,7 @@ class Director:
         """
         self._kernel.begin_table()
         self._kernel.take_marked(0)
+        self.forget_matches()
         self._kernel.configure({"tcp": 900, "tcpfin": 120, "udp": 300}, net.LO, icmp_per_second, sysctls)
         record = self._maps["config"].get(0)
         for name, seconds in (idle_s or {}).items():
@@ -210,6 +212,12 @@ class Director:
         source = Address.parse(own) if own else None
         addresses = {s.address: (source or _source(s.address)) if sources else None for s in service.servers}
         self._change({service.key: service}, addresses)
+        if service.match:
+            self._kernel.put_matches(*matches({service.key: service.match}))
+
+    def forget_matches(self) -> None:
+        """Let xlvs mark no packets any more."""
+        self._kernel.put_matches(*matches({}))
 
     def share(self, service: Service, addresses: Sequence[Address]) -> None:
         """Let packets to these *addresses* find the service in force, too, as those with a mark in common do."""

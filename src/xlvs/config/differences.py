@@ -78,6 +78,7 @@ def _service_fields(service: Service) -> dict[str, Any]:
         "persistence": service.persistent,
         "netmask": service.netmask,
         "ops": service.ops,
+        "match": ", ".join(map(str, service.match)),
         "device": service.device,
         "owner": service.owner,
     }

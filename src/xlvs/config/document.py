@@ -30,6 +30,8 @@ Weight = Annotated[int, Meta(ge=0, le=MAX_WEIGHT)]
 TableSize = Literal[251, 509, 1021, 2039, 4093, 8191, 16381, 32749, 65521, 131071]
 Threshold = Annotated[int, Meta(ge=0, le=0xFFFFFFFF)]
 Seconds = Annotated[int, Meta(ge=1, le=0x7FFFFFFF)]
+Port = Annotated[int, Meta(ge=0, le=65535)]
+PortRange = Annotated[str, Meta(pattern=r"^[0-9]{1,5}(-[0-9]{1,5})?$")]
 Duration = Annotated[str, Meta(pattern=r"^[1-9][0-9]{0,8}[smh]?$")]
 
 
@@ -91,6 +93,16 @@ class Listen(Struct, forbid_unknown_fields=True, gc=False):
     ) = UNSET
 
 
+class MatchEntry(Struct, forbid_unknown_fields=True, gc=False):
+    """Packets that get the mark from xlvs."""
+
+    address: Annotated[str, Meta(description="Where they go to: an address, or a network as 192.0.2.0/24.")]
+    protocol: Annotated[Literal["tcp", "udp"], Meta(description="Left out: each of them.")] | UnsetType = UNSET
+    ports: Annotated[
+        Port | PortRange | UnsetType, Meta(description="A port, or a range as 8000-8099; left out: all.")
+    ] = UNSET
+
+
 class VirtualAddress(Struct, forbid_unknown_fields=True, gc=False):
     """What xlvs does about the virtual address itself."""
 
@@ -129,6 +141,10 @@ class ServiceEntry(Struct, forbid_unknown_fields=True):
         Annotated[str, Meta(pattern=_NAME, description="The operator's name for it, unique; letters, digits, . - _")]
         | UnsetType
     ) = UNSET
+    match: Annotated[
+        tuple[MatchEntry, ...],
+        Meta(description="With a mark: which packets get it from xlvs itself; left out: Netfilter marks them."),
+    ] = ()
     address: VirtualAddress | UnsetType = UNSET
     scheduler: (
         Annotated[SchedulerName, Meta(description="How servers are chosen; left out: defaults.scheduler.")] | UnsetType

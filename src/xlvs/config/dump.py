@@ -11,6 +11,7 @@ from msgspec import UNSET, UnsetType
 
 from xlvs.config.reader import PLAIN
 from xlvs.config.words import options
+from xlvs.model.match import Match
 from xlvs.model.server import Server
 from xlvs.model.service import Service
 
@@ -40,6 +41,8 @@ def entry(service: Service) -> dict[str, Any]:
     found["listen"] = {"address": str(key.address), "port": key.port, "protocol": key.protocol}
     if key.mark:
         found["listen"] = {"mark": key.mark, "family": key.version}
+    if service.match:
+        found["match"] = [_match_entry(match) for match in service.match]
     if service.device:
         found["address"] = {"device": service.device}
     found["scheduler"] = service.scheduler
@@ -54,6 +57,15 @@ def entry(service: Service) -> dict[str, Any]:
     if service.ops:
         found["ops"] = True
     found["servers"] = [server_entry(server) for server in service.servers]
+    return found
+
+
+def _match_entry(match: Match) -> dict[str, Any]:
+    found: dict[str, Any] = {"address": match.network}
+    if match.protocol:
+        found["protocol"] = match.protocol
+    if match.ports:
+        found["ports"] = match.low if match.low == match.high else match.ports
     return found
 
 

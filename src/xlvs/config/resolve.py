@@ -12,10 +12,11 @@ from msgspec import UNSET, UnsetType
 from msgspec.structs import asdict
 
 from xlvs import sched
-from xlvs.config.document import Defaults, Listen, Options, Persistence, ServerEntry, ServiceEntry, Tunnel
+from xlvs.config.document import Defaults, Listen, MatchEntry, Options, Persistence, ServerEntry, ServiceEntry, Tunnel
 from xlvs.config.problems import Finding, Path
 from xlvs.errors import InvalidError
 from xlvs.model.address import MAPPED, Address, endpoint
+from xlvs.model.match import Match
 from xlvs.model.server import TUNNELS, Server
 from xlvs.model.service import Service, ServiceKey
 from xlvs.plan.admission import is_unicast
@@ -66,11 +67,23 @@ class Resolver:
         if device and not isinstance(entry.listen.mark, UnsetType):
             self._note((*path, "address"), "a service by firewall mark has no virtual address to add; leave this out")
         own = self._servers(path, key, servers)
+        match = self._match(path, entry.match)
         if key is None:
             return None
         try:
             return Service(
-                key, scheduler, flags, own, name, device, self._owner, seconds, netmask, ops=entry.ops, table=table
+                key,
+                scheduler,
+                flags,
+                own,
+                name,
+                device,
+                self._owner,
+                seconds,
+                netmask,
+                ops=entry.ops,
+                table=table,
+                match=match,
             )
         except InvalidError as err:
             self._note(path, str(err))
@@ -97,6 +110,17 @@ class Resolver:
             return None
         protocol = "tcp" if isinstance(listen.protocol, UnsetType) else listen.protocol
         return ServiceKey(protocol, address, listen.port) if address is not None else None
+
+    def _match(self, path: Path, entries: Iterable[MatchEntry]) -> tuple[Match, ...]:
+        found = []
+        for i, entry in enumerate(entries):
+            protocol = "" if isinstance(entry.protocol, UnsetType) else entry.protocol
+            ports = "" if isinstance(entry.ports, UnsetType) else str(entry.ports)
+            try:
+                found.append(Match.parse(entry.address, protocol, ports))
+            except InvalidError as err:
+                self._note((*path, "match", i), str(err))
+        return tuple(found)
 
     def _persistence(self, path: Path, key: ServiceKey | None, given: Persistence | UnsetType) -> tuple[int, str]:
         """Return seconds and netmask as `Service` has them."""

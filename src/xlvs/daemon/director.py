@@ -42,7 +42,8 @@ from xlvs.dataplane import Loaded
 from xlvs.dataplane import _abi as abi
 from xlvs.dataplane.maglev import Filler
 from xlvs.errors import InvalidError, XlvsError
-from xlvs.model import MARK, Address, ServiceKey, State
+from xlvs.model import MARK, Address, Match, ServiceKey, State
+from xlvs.plan.matching import matches
 
 ICMP_PER_SECOND = 1000
 ACCEPT_LOCAL = "net.ipv4.conf.lo.accept_local"
@@ -91,6 +92,7 @@ class Daemon:
         self._segmenter = 0
         self._marker = 0
         self._steered: frozenset[ServiceKey] | None = None
+        self._matched: dict[ServiceKey, tuple[Match, ...]] | None = None
         """The services whose packets Netfilter brings to the marker; None: not known."""
         self._configured: tuple[dict[str, int], dict[str, str]] | None = None
         """The timeouts and sysctls that the programs know."""
@@ -166,6 +168,7 @@ class Daemon:
             self._attachments.wish = self._wish()
             _guarded(self._attachments.sync)
         _guarded(self._want_marks)
+        _guarded(self._want_matches)
         _guarded(self._want_vips)
         if len(state.services) <= ADVISED_AT_ONCE:  # a look at a hundred thousand routes waits for the next round
             self._soon(self._advise)
@@ -257,7 +260,8 @@ class Daemon:
     def _want_marks(self) -> None:
         """Have packets with a firewall mark come to the walk while a service is by one."""
         left = {server[0] for server in self.engine.layout.retired}  # deleted, with flows
-        keys = frozenset(self.engine.state.services) | {key for key in left if key.protocol == MARK}
+        own = {service.key for service in self.engine.state.services.values() if service.match}
+        keys = (frozenset(self.engine.state.services) | {key for key in left if key.protocol == MARK}) - own
         if not any(key.protocol == MARK for key in keys):
             keys = frozenset()
         if keys == self._steered or (self._steered is None and not keys and not marks.is_there(self._paths.name)):
@@ -274,6 +278,16 @@ class Daemon:
             marks.steer(self._paths.name, keys)
             self._kernel.take_marked(self._marker)
         self._steered = keys
+
+    def _want_matches(self) -> None:
+        """Have packets get the firewall marks that services say; of a deleted service, until its flows are gone."""
+        services = self.engine.state.services.values()
+        wanted = {service.key: service.match for service in services if service.match}
+        left = {server[0] for server in self.engine.layout.retired}
+        wanted |= {key: match for key, match in (self._matched or {}).items() if key in left - wanted.keys()}
+        if wanted != self._matched:
+            self._kernel.put_matches(*matches(wanted))
+        self._matched = wanted
 
     def _advise(self) -> None:
         """Log the warnings that are new."""
@@ -310,6 +324,8 @@ class Daemon:
         self.engine.collect()
         if self._steered:
             self._want_marks()
+        if self._matched:
+            self._want_matches()
         if self._placed:
             self._want_vips()
 

@@ -28,6 +28,7 @@ from xlvs.plan import records as r
 from xlvs.plan import upkeep
 from xlvs.plan import writes as w
 from xlvs.plan.layout import Layout
+from xlvs.plan.matching import matches
 from xlvs.plan.planner import Plan, Wants, plan
 
 _MANY = 64
@@ -108,6 +109,8 @@ class Engine:
             self._change(new, keys)
 
     def _change(self, new: State, keys: Collection[ServiceKey]) -> None:
+        if any(new.services[key].match for key in keys if key in new.services):
+            matches({service.key: service.match for service in new.services.values()})
         made = self._prepare({key: new.services.get(key) for key in keys}, r.epoch_of(new.generation))
         record = self._record(new, keys, made)
         whole = len(keys) > _MANY and len(keys) > len(new.services) // 2

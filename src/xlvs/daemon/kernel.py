@@ -207,6 +207,18 @@ class Kernel:
         record["marker"] = ifindex
         self._maps["config"].put(0, record)
 
+    def put_matches(self, keys: Array, values: Array) -> None:
+        """Say which packets get a firewall mark from xlvs, and which no longer do (`xlvs.plan.matching`)."""
+        have, _ = self._maps["matches"].items()
+        self._maps["matches"].write_at(keys, values)
+        record = self._maps["config"].get(0)
+        record["matches"] = len(keys)
+        self._maps["config"].put(0, record)
+        kept = {key.tobytes() for key in keys}
+        for key in have:
+            if key.tobytes() not in kept:
+                self._maps["matches"].delete(key)
+
     def put_interface(self, ifindex: int, mac: bytes, flags: int) -> None:
         """Say what an interface's own MAC address is and what XDP may do there (``XLVS_IF_*``).
 

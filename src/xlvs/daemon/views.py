@@ -107,6 +107,14 @@ class ListenView(msgspec.Struct, frozen=True, gc=False):
     family: int | UnsetType = UNSET
 
 
+class MatchView(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
+    """Packets that get the service's mark from xlvs."""
+
+    address: str
+    protocol: str = ""
+    ports: str = ""
+
+
 class ServiceView(msgspec.Struct, frozen=True):
     """A virtual service with its real servers, oldest first; what is counted of it is there if it was asked for."""
 
@@ -122,6 +130,7 @@ class ServiceView(msgspec.Struct, frozen=True):
     engine: str
     ops: bool
     table: int
+    match: list[MatchView]
     stats: Measures | UnsetType = UNSET
     rates: Measures | UnsetType = UNSET
 
@@ -204,5 +213,6 @@ def _service(
         listen = ListenView(key.protocol, str(key.address), key.port, key.mark, key.version)
     return ServiceView(
         listen, s.scheduler, sorted(s.flags), servers, s.name, s.device, s.owner,
-        s.persistent, s.netmask, s.engine, s.ops, s.table, stats, rates,
+        s.persistent, s.netmask, s.engine, s.ops, s.table,
+        [MatchView(match.network, match.protocol, match.ports) for match in s.match], stats, rates,
     )  # fmt: skip

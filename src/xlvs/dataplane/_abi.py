@@ -64,6 +64,8 @@ HINT_SHIFT = 18
 HINT_FACTOR = 2654435761
 MAX_INTERFACES = 4096
 MAX_FRAGMENTS = 8192
+MAX_PREFIXES = 4096
+MAX_MATCHES = 16
 MAX_LOCALITIES = 16384
 GATHERING = 128
 SLOTS_PER_BLOCK = 16
@@ -475,6 +477,18 @@ INTERFACE: np.dtype[Any] = np.dtype(
         "itemsize": 12,
     }
 )
+MATCH_KEY: np.dtype[Any] = np.dtype(
+    {"names": ["length", "addr"], "formats": ["<u4", ADDR], "offsets": [0, 4], "itemsize": 20}
+)
+MATCH: np.dtype[Any] = np.dtype(
+    {
+        "names": ["mark", "low", "high", "proto", "family", "pad"],
+        "formats": ["<u4", "<u2", "<u2", "|u1", "|u1", "<u2"],
+        "offsets": [0, 4, 6, 8, 9, 10],
+        "itemsize": 12,
+    }
+)
+MATCHES: np.dtype[Any] = np.dtype({"names": ["match"], "formats": [(MATCH, (16,))], "offsets": [0], "itemsize": 192})
 CONFIG: np.dtype[Any] = np.dtype(
     {
         "names": [
@@ -491,9 +505,25 @@ CONFIG: np.dtype[Any] = np.dtype(
             "segmenter",
             "drop_rate",
             "marker",
+            "matches",
         ],
-        "formats": [("<u4", (64,)), "<u4", "<u4", "<u4", "<u4", "<u4", "<u4", "<u4", "<u4", "<u4", "<u4", "<u4", "<u4"],
-        "offsets": [0, 256, 260, 264, 268, 272, 276, 280, 284, 288, 292, 296, 300],
-        "itemsize": 304,
+        "formats": [
+            ("<u4", (64,)),
+            "<u4",
+            "<u4",
+            "<u4",
+            "<u4",
+            "<u4",
+            "<u4",
+            "<u4",
+            "<u4",
+            "<u4",
+            "<u4",
+            "<u4",
+            "<u4",
+            "<u4",
+        ],
+        "offsets": [0, 256, 260, 264, 268, 272, 276, 280, 284, 288, 292, 296, 300, 304],
+        "itemsize": 308,
     }
 )

@@ -57,6 +57,7 @@ _TYPED = {
     MapType.PERCPU_ARRAY,
     MapType.LRU_HASH,
     MapType.LRU_PERCPU_HASH,
+    MapType.LPM_TRIE,
 }
 
 

@@ -43,6 +43,7 @@ class MapType(enum.IntEnum):
     PERCPU_ARRAY = 6
     LRU_HASH = 9
     LRU_PERCPU_HASH = 10
+    LPM_TRIE = 11
     ARRAY_OF_MAPS = 12
     STACK = 23
 

@@ -5,11 +5,12 @@ door parses into these values and every view is printed from them.
 """
 
 from xlvs.model.address import MAPPED, Address, endpoint
+from xlvs.model.match import Match
 from xlvs.model.server import CLI, FORWARDS, TUNNELS, Server
 from xlvs.model.service import MARK, PROTOCOLS, SCHED_FLAGS, Service, ServiceKey
 from xlvs.model.state import State
 
 __all__ = [
     "CLI", "FORWARDS", "MAPPED", "MARK", "PROTOCOLS", "SCHED_FLAGS", "TUNNELS",
-    "Address", "Server", "Service", "ServiceKey", "State", "endpoint",
+    "Address", "Match", "Server", "Service", "ServiceKey", "State", "endpoint",
 ]  # fmt: skip

@@ -8,6 +8,7 @@ import msgspec
 
 from xlvs.errors import InvalidError, UnknownEngineError
 from xlvs.model.address import MAPPED, Address, endpoint
+from xlvs.model.match import Match
 from xlvs.model.server import CLI, Server
 
 PROTOCOLS = ("tcp", "udp", "sctp")
@@ -105,7 +106,8 @@ class Service(msgspec.Struct, frozen=True, omit_defaults=True):
     *netmask* says whose clients are one, of IPv4 ``255.255.255.0``, of IPv6 the
     length of a prefix, empty: each by itself; *engine* is one of `ENGINES`.  *ops*
     is one-packet scheduling.  *table* is the size of the table of mh, 0: as in the
-    kernel.  Raises `InvalidError`.
+    kernel.  *match* says of a service by firewall mark which packets get the mark
+    from xlvs; empty: Netfilter marks them.  Raises `InvalidError`.
     """
 
     key: ServiceKey = msgspec.field(name="listen")
@@ -120,12 +122,15 @@ class Service(msgspec.Struct, frozen=True, omit_defaults=True):
     engine: str = ""
     ops: bool = False
     table: int = 0
+    match: tuple[Match, ...] = ()
 
     def __post_init__(self) -> None:
         if self.name and not _NAME.fullmatch(self.name):
             raise InvalidError(f"service name {self.name!r} may have letters, digits, '.', '-' and '_' only")
         if self.persistent or self.netmask or self.engine:
             self._check_persistence()
+        if self.match:
+            self._check_match()
         if self.ops and self.key.protocol not in ("udp", MARK):
             raise InvalidError(f"one-packet scheduling is for udp and firewall marks only, not for {self.title}")
         if not self.key.port and not self.persistent and self.key.protocol != MARK:
@@ -140,6 +145,13 @@ class Service(msgspec.Struct, frozen=True, omit_defaults=True):
             )
         if self.netmask:
             self._read_mask()
+
+    def _check_match(self) -> None:
+        if self.key.protocol != MARK:
+            raise InvalidError(f"{self.title} has an address; match is for services by firewall mark")
+        for match in self.match:
+            if match.address.version != self.key.version:
+                raise InvalidError(f"{match.network} is no IPv{self.key.version}, of which {self.title} is")
 
     @property
     def mask(self) -> int:

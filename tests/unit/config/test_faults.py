@@ -103,7 +103,7 @@ services:
          "above upper (9)"),
         ("address: {device: eth0/1}", "3:21: services[0].address.device: 'eth0/1': not a name of an interface"),
         ("address: {}", "3:12: services[0].address: there is no key 'device'"),
-        ("xyz: 1", "3:3: services[0].xyz: unknown key (one of listen, name, address, scheduler, options, table, "
+        ("xyz: 1", "3:3: services[0].xyz: unknown key (one of listen, name, match, address, scheduler, options, table, "
          "persistence, ops, servers)"),
     ],
 )  # fmt: skip

@@ -11,7 +11,7 @@ import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
 from xlvs.errors import InvalidError
-from xlvs.model import MARK, Address, Server, Service, ServiceKey
+from xlvs.model import MARK, Address, Match, Server, Service, ServiceKey
 from xlvs.model.server import MAX_WEIGHT
 from xlvs.model.service import MAX_PERSISTENT
 
@@ -74,6 +74,18 @@ class ServerBody(msgspec.Struct, forbid_unknown_fields=True, frozen=True, gc=Fal
         )  # fmt: skip
 
 
+class MatchBody(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
+    """Packets to an address or network (`192.0.2.0/24`), of one protocol or each, at a port, a range of them or all."""
+
+    address: str
+    protocol: Literal["", "tcp", "udp"] = ""
+    ports: str = ""
+
+    def match(self) -> Match:
+        """Return the model's value; raises `InvalidError`."""
+        return Match.parse(self.address, self.protocol, self.ports)
+
+
 class ServiceBody(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     """One virtual service with its real servers, oldest first.  `owner` is only read, as that of a server."""
 
@@ -89,6 +101,7 @@ class ServiceBody(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     engine: str = ""
     ops: bool = False
     table: Annotated[int, Meta(ge=0)] = 0
+    match: list[MatchBody] = []
 
     def service(self, owner: str) -> Service:
         """Return the model's value; raises `InvalidError`."""
@@ -96,6 +109,7 @@ class ServiceBody(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
         service = Service(
             self.listen.key(), self.scheduler, frozenset(self.flags), servers, self.name, self.device, owner,
             self.persistent, self.netmask, self.engine, self.ops, self.table,
+            tuple([match.match() for match in self.match]),
         )  # fmt: skip
         if len({(server.address, server.port) for server in servers}) < len(servers):
             raise InvalidError(f"virtual service {service.title} has a real server twice")
@@ -114,12 +128,15 @@ class ServicePatch(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     engine: str | None | UnsetType = UNSET
     ops: bool | None | UnsetType = UNSET
     table: Annotated[int, Meta(ge=0)] | None | UnsetType = UNSET
+    match: list[MatchBody] | None | UnsetType = UNSET
 
     def apply(self, service: Service) -> Service:
         """Return *service* with these fields; raises `InvalidError`."""
         changes = _given(self, Service)
         if "flags" in changes:
             changes["flags"] = frozenset(changes["flags"])
+        if "match" in changes:
+            changes["match"] = tuple([match.match() for match in changes["match"]])
         if changes.get("scheduler", "mh") != "mh":
             changes.setdefault("table", 0)  # which no other scheduler can have
         return msgspec.structs.replace(service, **changes)

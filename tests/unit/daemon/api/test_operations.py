@@ -48,7 +48,7 @@ def test_what_was_added_is_listed(web: Client) -> None:
     counted = {"stats": ZEROS, "rates": ZEROS}
     tunnel = {"tunnel_port": 0, "tunnel_checksum": "none"}
     server = {**REAL, "owner": "api", **tunnel, "active": 0, "inactive": 0, "persistent": 0, **counted}
-    rest = {"persistent": 0, "netmask": "", "engine": "", "ops": False, "table": 0}
+    rest = {"persistent": 0, "netmask": "", "engine": "", "ops": False, "table": 0, "match": []}
     assert web.get(ID) == {**WEB, "owner": "api", "servers": [server], **rest, **counted}
     assert web.get("/v1/services") == {"generation": 1, "services": [web.get(ID)]}
     assert web.get("/v1/services/web") == web.get(ID)
