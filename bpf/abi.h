@@ -33,6 +33,8 @@
 #define XLVS_MAX_FRAGMENTS	8192
 #define XLVS_MAX_PREFIXES	4096	/* for which packets get a firewall mark from us */
 #define XLVS_MAX_MATCHES	16	/* rules that hold for an address */
+#define XLVS_MAX_SHIFTS		16384	/* FTP control connections whose sequence numbers are shifted */
+#define XLVS_FTP_TEXT		128	/* bytes of a line that are read */
 #define XLVS_MAX_LOCALITIES	16384	/* as many as IPVS keeps for a service */
 #define XLVS_GATHERING		128	/* tunnelled packets of which a real server has some fragments; a power of two */
 
@@ -204,6 +206,7 @@ struct xlvs_server {
 #define XLVS_SERVER_LIMITED	(1 << 0)	/* has thresholds */
 #define XLVS_SERVER_PERSISTENT	(1 << 1)	/* its service is persistent */
 #define XLVS_SERVER_QUIESCENT	(1 << 2)	/* and its weight is 0 */
+#define XLVS_SERVER_FTP		(1 << 4)	/* its service is FTP: a flow of another port than the service's is a data connection */
 #define XLVS_SERVER_ANY_PORT	(1 << 3)	/* nat leaves the port that the client asked for */
 
 /* What few packets need to know about a server. */
@@ -271,9 +274,41 @@ struct xlvs_stats {
 
 #include "abi_flow.h"
 
+/* An FTP control connection: what behind the segment at *pos* is shifted by, and before it, modulo 2^32. */
+struct xlvs_shift_key {
+	__u32	client;
+	__u32	virt;
+	__be16	cport;
+	__u16	vport;		/* 0: of the service that has FTP at this address */
+};
+
+struct xlvs_shift {
+	__u32	pos;
+	__s32	before;
+	__s32	after;
+};
+
+/* A line of a control connection as it is read and rewritten; the stack is full. */
+struct xlvs_ftp {
+	__u8	bytes[XLVS_FTP_TEXT];
+	__u8	old[160];
+	__u8	fresh[160];
+	__u32	start;		/* where reading begins */
+	__u32	extended;	/* RFC 2428 */
+	__u32	bracket;	/* an opening one is to come */
+	__u32	delimiter;
+	__u32	fields;		/* that are complete */
+	__u32	number;		/* the one that is being read */
+	__u32	high;
+	__u32	first;		/* where the address begins, */
+	__u32	end;		/* and where it ends */
+	__u32	port;
+};
+
 #define XLVS_ADDR_VIP		(1 << 0)	/* a virtual address, or one with flows left */
 #define XLVS_ADDR_SERVER	(1 << 1)	/* a real server behind nat */
 #define XLVS_ADDR_DIRECTOR	(1 << 2)	/* an address that local clients of route and ipip appear from */
+#define XLVS_ADDR_FTP		(1 << 3)	/* a virtual address with an FTP service */
 
 /* On a real server, above: the UDP port at which gue brings packets for the address. */
 #define XLVS_ADDR_PORT_SHIFT	16

@@ -137,10 +137,15 @@ static __always_inline struct xlvs_server *server_at(__u32 number)
 	return bpf_map_lookup_elem(&servers, &number);
 }
 
-/* The port to which nat translates; 0: to none. */
-static __always_inline __be16 port_of(const struct xlvs_server *s)
+/*
+ * The server's port for a flow of the virtual port *vport*.  Without one of its own it has that, and so has a passive
+ * data connection of FTP; an active one comes from the port below (ip_vs_ftp.c).
+ */
+static __always_inline __be16 real_port(const struct xlvs_server *s, __be16 vport)
 {
-	return s->flags & XLVS_SERVER_ANY_PORT ? 0 : s->port;
+	if (unlikely(s->flags & XLVS_SERVER_FTP) && vport != s->vport)
+		return ntohs(vport) + 1 == ntohs(s->vport) ? htons(ntohs(s->port) - 1) : vport;
+	return s->port && !(s->flags & XLVS_SERVER_ANY_PORT) ? s->port : vport;
 }
 
 static __always_inline __u8 class_of(__u8 proto)
@@ -217,9 +222,9 @@ static __always_inline int flow_is(const struct xlvs_flow *flow, const struct en
 {
 	__u64 mask = e->reply ? 0x0000ffffffffffffull : ~0ull;
 	const volatile __u64 *w = (const void *)flow;
-	__u64 want = ends_of(e), first, again, between;
+	__u64 want = ends_of(e), seen = w[0], first, again, between;
 
-	if ((w[0] ^ want) & mask)
+	if ((seen ^ want) & mask)
 		return 0;
 	first = w[1];
 	if (!IS_LIVE(first) || LIFE_CLASS(LIFE(first)) != class_of(e->proto))
@@ -227,12 +232,9 @@ static __always_inline int flow_is(const struct xlvs_flow *flow, const struct en
 	if (e->reply) {
 		struct xlvs_server *s = server_at(WORD_SERVER(first));
 
-		/* Without a port of its own the server has the one that the client asked for. */
-		if (s && !port_of(s))
-			mask = ~0ull;
-		else if (!s || s->port != e->ports >> 16)
+		if (!s || real_port(s, seen >> 48) != e->ports >> 16)
 			return 0;
-		if (WORD_FWD(first) != XLVS_FWD_nat || !same_addr(&s->addr, e->other) || ((w[0] ^ want) & mask))
+		if (WORD_FWD(first) != XLVS_FWD_nat || !same_addr(&s->addr, e->other))
 			return 0;
 	} else if ((__u32)first != e->other->w[3]) {
 		return 0;
@@ -244,7 +246,7 @@ static __always_inline int flow_is(const struct xlvs_flow *flow, const struct en
 	w = (const void *)w + AFTER(between);
 	again = w[1];
 	*word = again;
-	return !((between ^ want) & mask) && !((first ^ again) & IDENTITY) && IS_LIVE(again);
+	return between == seen && !((first ^ again) & IDENTITY) && IS_LIVE(again);
 }
 
 static __always_inline struct xlvs_flow *slot_of(void *bucket, __u32 i, int v6)

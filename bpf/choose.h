@@ -195,7 +195,7 @@ __noinline int xlvs_open(const struct pkt *p, __u32 choice, __u32 local)
 	return flow_open(k);
 }
 
-static __always_inline int open_chosen(struct walk *w)
+static __always_inline int open_chosen(struct walk *w, int expected)
 {
 	struct xlvs_server *s = server_at(w->server);
 	struct key *k = scratch_at(KEY_AT);
@@ -210,15 +210,35 @@ static __always_inline int open_chosen(struct walk *w)
 		count(XLVS_COUNT_flow_opened);
 	if (opened == OPEN_RACED || !flow_at(&w->found, k, k->place))
 		return RACED;
-	account_open(CHOICE_NUMBER(w->server), s->service);
+	if (!expected)			/* of FTP only the control connection counts */
+		account_open(CHOICE_NUMBER(w->server), s->service);
 	return CHOSEN;
 }
 
-/* A new flow's server, or whatever else becomes of a packet without one. */
-static __always_inline int begin_flow(struct walk *w)
+/* A passive data connection of FTP, which its control connection told of: the client's port was not known yet. */
+static __noinline int is_expected(struct walk *w)
 {
+	struct key *k;
+
+	if (!w)
+		return 0;
+	k = key_of(&w->p.src, &w->p.dst, w->p.ports & 0xffff0000, IPPROTO_TCP, w->p.v6, 0);
+	if (!k || !flow_seek(&w->found, k) || WORD_STATE(w->found.word) != XLVS_STATE_LISTEN) {
+		w->found.flow = NULL;
+		return 0;
+	}
+	w->server = WORD_SERVER(w->found.word) | XLVS_FWD_nat << XLVS_CHOICE_FWD_SHIFT;
+	xlvs_flow_end(k, w->found.place, w->found.word);
+	w->found.flow = NULL;
+	k->sought = 0;
+	return 1;
+}
+
+/* A new flow's server, or whatever else becomes of a packet without one. */
+static __always_inline int begin_flow(struct walk *w, int expected)
+{
+	int choice = expected ? NEW : choose(w);
 	struct xlvs_server *s;
-	int choice = choose(w);
 
 	if (choice == CHOSEN_ONCE) {
 		s = server_at(w->server);
@@ -228,7 +248,7 @@ static __always_inline int begin_flow(struct walk *w)
 	}
 	if (choice != NEW)
 		return choice;
-	choice = open_chosen(w);
+	choice = open_chosen(w, expected);
 	if (choice != FULL)
 		return choice;
 	w->found.flow = NULL;

@@ -81,6 +81,12 @@ static __always_inline const struct xlvs_addr *virtual_end(struct walk *w, const
 	return is_still(&w->found, AFTER(virt->w[3])) ? virt : NULL;
 }
 
+/* The virtual port that a reply comes from; 0: it is the packet's own. */
+static __always_inline __be16 virtual_port(const struct walk *w, const struct xlvs_server *s)
+{
+	return unlikely(s->flags & XLVS_SERVER_FTP) && w->found.flow ? READ_ONCE(w->found.flow->vport) : s->vport;
+}
+
 enum way { NO_WAY, TO_SERVER, TO_CLIENT, REFUSED, AGAIN, TURNED_AWAY };
 
 /* A packet of a flow, by one lookup.  Flows come before services: a service that is deleted keeps its flows. */
@@ -186,10 +192,10 @@ static __always_inline enum way find(struct walk *w, __u32 to, __u32 from, int l
 	return from && !local && (reply_find(w) || stateless_reply(w)) ? TO_CLIENT : NO_WAY;
 }
 
-/* No flow: may the packet begin one? */
-static __always_inline enum way begin(struct walk *w)
+/* No flow: may the packet begin one?  *to* says of its destination what addr_hint() does. */
+static __always_inline enum way begin(struct walk *w, __u32 to)
 {
-	switch (begin_flow(w)) {
+	switch (begin_flow(w, unlikely(to & XLVS_ADDR_FTP) && w->p.proto == IPPROTO_TCP && tcp_opens(w->p.tcp) && is_expected(w))) {
 	case CHOSEN:
 		return TO_SERVER;
 	case NO_SERVER:

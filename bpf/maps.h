@@ -324,6 +324,23 @@ struct {
 	__type(value, struct xlvs_interface);
 } interfaces SEC(".maps");
 
+/* K. FTP control connections whose answers have become longer or shorter.  Full: the one used longest ago stalls. */
+struct {
+	__uint(schema_kernel, 1);
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, XLVS_MAX_SHIFTS);
+	__type(key, struct xlvs_shift_key);
+	__type(value, struct xlvs_shift);
+} ftp_shifts SEC(".maps");
+
+struct {
+	__uint(schema_cache, 1);
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct xlvs_ftp);
+} ftp_text SEC(".maps");
+
 /* U. Which packets get a firewall mark from us.  Full: the daemon refuses the service. */
 struct {
 	__uint(schema_user, 1);

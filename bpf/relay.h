@@ -162,7 +162,7 @@ static __noinline int relay_to_server(ctx_t *ctx, struct walk *w)
 		return hop_drop(&w->hop);
 	flow_count(&w->found, p, s->service, 0);
 	if (fwd == XLVS_FWD_nat) {
-		if (!translate(ctx, p, q, 1, &s->addr, port_of(s) ? port_of(s) : QUOTED_PORT(q)))
+		if (!translate(ctx, p, q, 1, &s->addr, real_port(s, QUOTED_PORT(q))))
 			return drop(XLVS_DROP_no_headroom);
 	} else if (fwd >= XLVS_FWD_ipip) {
 		if (!tunnel_to_server(ctx, p, WORD_SERVER(w->found.word), fwd, 0))
@@ -197,7 +197,7 @@ static __noinline int relay_to_client(ctx_t *ctx, struct walk *w)
 	if (!hop_usable(&w->hop))
 		return hop_drop(&w->hop);
 	flow_count(&w->found, p, s->service, 1);
-	if (!translate(ctx, p, q, 0, virt, s->vport ? s->vport : QUOTED_PORT(q)))
+	if (!translate(ctx, p, q, 0, virt, virtual_port(w, s) ? virtual_port(w, s) : QUOTED_PORT(q)))
 		return drop(XLVS_DROP_no_headroom);
 	if (WORD_LOCAL(w->found.word))
 		return to_local_client(ctx);

@@ -12,6 +12,7 @@
 #define XLVS_WALK_H
 
 #include "match.h"
+#include "ftp.h"
 #include "orphan.h"
 #include "fwd/nat.h"
 #include "fwd/route.h"
@@ -221,7 +222,7 @@ static __always_inline int to_local(ctx_t *ctx, struct walk *w, const struct xlv
 		return drop(XLVS_DROP_busy);
 	account(w, s, 1);
 	if (WORD_FWD(w->found.word) == XLVS_FWD_nat)
-		ok = nat_to_client(ctx, &w->p, virt, s->vport, 0);
+		ok = nat_to_client(ctx, &w->p, virt, virtual_port(w, s), 0);
 	else
 		ok = rewrite(ctx, &w->p, 0, &client, w->p.dport, 0);
 	return ok ? to_local_client(ctx) : drop(XLVS_DROP_no_headroom);
@@ -254,7 +255,7 @@ static __always_inline int to_client(ctx_t *ctx, struct walk *w, struct xlvs_ser
 		if (may_be_cut(&w->p, s, XLVS_FWD_nat, 0)) {
 			account(w, s, 1);
 			count(COUNT_FORWARDED);
-			return nat_to_client(ctx, &w->p, virt, s->vport, 0) ? to_local_client(ctx) : drop(XLVS_DROP_no_headroom);
+			return nat_to_client(ctx, &w->p, virt, virtual_port(w, s), 0) ? to_local_client(ctx) : drop(XLVS_DROP_no_headroom);
 		}
 		rewrite_ip(ctx, &w->p, 0, NULL, 1);
 		return xlvs_icmp_reply(ctx, &w->p, &s->src, ICMP_WHY(XLVS_DROP_too_big, ICMP_TOO_BIG, 0), w->hop.mtu);
@@ -263,7 +264,7 @@ static __always_inline int to_client(ctx_t *ctx, struct walk *w, struct xlvs_ser
 		return hop_drop(&w->hop);
 #endif
 	account(w, s, 1);
-	if (!nat_to_client(ctx, &w->p, virt, s->vport, 1))
+	if (!nat_to_client(ctx, &w->p, virt, virtual_port(w, s), 1))
 		return drop(XLVS_DROP_no_headroom);
 	count(COUNT_FORWARDED);
 	return hop_leave(ctx, &w->hop);
@@ -361,7 +362,7 @@ static __always_inline int walk(ctx_t *ctx, int local, int marked)
 		if (!marked)
 			hand_over(ctx, &w.p, local);
 		if (to & XLVS_ADDR_VIP && !awaits_mark(&w, local, marked))
-			way = begin(&w);
+			way = begin(&w, to);
 	}
 	if (way == AGAIN)
 		return drop(XLVS_DROP_busy);
@@ -380,6 +381,12 @@ static __always_inline int walk(ctx_t *ctx, int local, int marked)
 	s = server_at(w.server);
 	if (way == NO_WAY || !s)
 		return PASS;
+	if (is_ftp_control(&w, s))
+#ifdef XLVS_XDP
+		return punt();
+#else
+		ftp_control(ctx, &w, s, !local && way == TO_CLIENT);
+#endif
 	return local || way == TO_SERVER ? to_server(ctx, &w, s, local) : to_client(ctx, &w, s);
 }
 

@@ -18,6 +18,7 @@ from pathlib import Path
 STREAM_MODULE = "/usr/lib/nginx/modules/ngx_stream_module.so"
 
 PACKAGES = {
+    "curl": "curl",
     "ip": "iproute2",
     "nginx": "nginx",
     "wrk": "wrk",
@@ -25,12 +26,13 @@ PACKAGES = {
     "iperf3": "iperf3",
     "iptables": "iptables",
     "nft": "nftables",
+    "vsftpd": "vsftpd",
     STREAM_MODULE: "libnginx-mod-stream",
 }
 """Program, or the path of a file: the Debian package that brings it."""
 
 DEMO = ("ip", "nginx")
-TEST = (*DEMO, "wrk", "nft", "iptables")
+TEST = (*DEMO, "wrk", "nft", "iptables", "curl", "vsftpd")
 BENCH = (*TEST, "haproxy", "iperf3", STREAM_MODULE)
 
 SEARCH_PATH = os.environ.get("PATH", "") + ":/usr/local/sbin:/usr/sbin:/sbin"

@@ -11,7 +11,7 @@
 
 static __always_inline int nat_to_server(ctx_t *ctx, struct pkt *p, const struct xlvs_server *s, int hops)
 {
-	return rewrite(ctx, p, 0, &s->addr, port_of(s) ? port_of(s) : p->dport, hops);
+	return rewrite(ctx, p, 0, &s->addr, real_port(s, p->dport), hops);
 }
 
 static __always_inline int nat_to_client(ctx_t *ctx, struct pkt *p, const struct xlvs_addr *virt, __be16 vport, int hops)

@@ -140,13 +140,13 @@ def tcp(
     link: Link = FROM_CLIENT,
     check: int | None = None,
     tcp_options: list[tuple[str, Any]] | None = None,
+    seq: int = 1000,
+    ack: int = 2000,
     **fields: Any,
 ) -> Frame:
     """Return a TCP segment."""
     e = ends(way)
-    segment = TCP(
-        sport=e.sport, dport=e.dport, flags=flags, seq=1000, ack=2000, chksum=check, options=tcp_options or []
-    )
+    segment = TCP(sport=e.sport, dport=e.dport, flags=flags, seq=seq, ack=ack, chksum=check, options=tcp_options or [])
     return frame(ip_header(e, **fields) / segment / Raw(payload), link)
 
 

@@ -66,6 +66,8 @@ MAX_INTERFACES = 4096
 MAX_FRAGMENTS = 8192
 MAX_PREFIXES = 4096
 MAX_MATCHES = 16
+MAX_SHIFTS = 16384
+FTP_TEXT = 128
 MAX_LOCALITIES = 16384
 GATHERING = 128
 SLOTS_PER_BLOCK = 16
@@ -91,6 +93,7 @@ LIFE_TURN_SHIFT = 1
 SERVER_LIMITED = 1
 SERVER_PERSISTENT = 2
 SERVER_QUIESCENT = 4
+SERVER_FTP = 16
 SERVER_ANY_PORT = 8
 TUNNEL_CSUM = 1
 TUNNEL_REMCSUM = 2
@@ -101,6 +104,7 @@ LOCALITY_S = 86400
 ADDR_VIP = 1
 ADDR_SERVER = 2
 ADDR_DIRECTOR = 4
+ADDR_FTP = 8
 ADDR_PORT_SHIFT = 16
 IF_XMIT = 1
 IF_HEAL = 2
@@ -475,6 +479,53 @@ INTERFACE: np.dtype[Any] = np.dtype(
         "formats": ["<u4", "<u2", ("|u1", (6,))],
         "offsets": [0, 4, 6],
         "itemsize": 12,
+    }
+)
+SHIFT_KEY: np.dtype[Any] = np.dtype(
+    {
+        "names": ["client", "virt", "cport", "vport"],
+        "formats": ["<u4", "<u4", ">u2", "<u2"],
+        "offsets": [0, 4, 8, 10],
+        "itemsize": 12,
+    }
+)
+SHIFT: np.dtype[Any] = np.dtype(
+    {"names": ["pos", "before", "after"], "formats": ["<u4", "<i4", "<i4"], "offsets": [0, 4, 8], "itemsize": 12}
+)
+FTP: np.dtype[Any] = np.dtype(
+    {
+        "names": [
+            "bytes",
+            "old",
+            "fresh",
+            "start",
+            "extended",
+            "bracket",
+            "delimiter",
+            "fields",
+            "number",
+            "high",
+            "first",
+            "end",
+            "port",
+        ],
+        "formats": [
+            ("|u1", (128,)),
+            ("|u1", (160,)),
+            ("|u1", (160,)),
+            "<u4",
+            "<u4",
+            "<u4",
+            "<u4",
+            "<u4",
+            "<u4",
+            "<u4",
+            "<u4",
+            "<u4",
+            "<u4",
+        ],
+        "offsets": [0, 128, 288, 448, 452, 456, 460, 464, 468, 472, 476, 480, 484],
+        "itemsize": 488,
     }
 )
 MATCH_KEY: np.dtype[Any] = np.dtype(

@@ -13,7 +13,10 @@ from xlvs.model import MARK, Address, ServiceKey
 
 Array = npt.NDArray[Any]
 
-VIP, SERVER, DIRECTOR = abi.ADDR_VIP, abi.ADDR_SERVER, abi.ADDR_DIRECTOR
+VIP, SERVER, DIRECTOR, FTP = abi.ADDR_VIP, abi.ADDR_SERVER, abi.ADDR_DIRECTOR, abi.ADDR_FTP
+
+FTP_PORT = 21
+"""Of services whose connections tell of data connections (ip_vs_ftp.c, ``ports``)."""
 
 PROTOCOL_NUMBERS = {"tcp": 6, "udp": 17, "sctp": 132, MARK: abi.PROTO_MARK}
 PROTOCOL_NAMES = {number: name for name, number in PROTOCOL_NUMBERS.items()}

@@ -127,11 +127,19 @@ class _Cells:
             case "virtual":
                 return _end(records["virt"], records["vport"])
             case "server":
-                return _end(servers["addr"], np.where(_keeps_port(servers), records["vport"], servers["port"]))
+                return _end(servers["addr"], _server_ports(servers, records["vport"]))
             case "in_bytes":
                 return [columns.decimals(np.where(is_template(records), 0, records["in_bytes"]))]
             case _:
                 return [columns.decimals(records[name])]
+
+
+def _server_ports(servers: Array, vports: Array) -> Array:
+    """Return the real servers' ports for flows of these virtual ports (``real_port`` in ``bpf/buckets.h``)."""
+    data = (servers["flags"] & abi.SERVER_FTP != 0) & (vports != servers["vport"])
+    active = data & (vports.astype(np.uint32) + 1 == servers["vport"])
+    kept = np.where(_keeps_port(servers) | data, vports, servers["port"])
+    return np.where(active, servers["port"] - 1, kept)
 
 
 def _keeps_port(servers: Array) -> Array:
