@@ -1,13 +1,21 @@
-"""A skip is a result: every skip is printed with its reason, and one that is not listed here fails the run."""
+"""What holds for every test.
+
+A skip is a result: every skip is printed with its reason, and one that is not listed here fails the run.  How long
+an example of hypothesis takes is none: the machine may be busy.
+"""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 if TYPE_CHECKING:
     from _pytest.terminal import TerminalReporter
+
+settings.register_profile("busy", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("busy")
 
 ALLOWED_SKIPS: dict[str, str] = {}
 """Start of a test's id: why it may be skipped.  Empty: nothing may be."""

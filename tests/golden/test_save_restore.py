@@ -82,7 +82,7 @@ def state_of(found: list[Service]) -> State:
 
 
 @given(found=st.lists(services(), max_size=6))
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_restored_dump_is_saved_again_byte_for_byte(found: list[Service], run: Run, daemon: FakeDaemon) -> None:
     """Any supported configuration survives save, restore and save, and is the same afterwards."""
     daemon.state = state_of(found)

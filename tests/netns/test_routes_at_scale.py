@@ -190,7 +190,7 @@ SHARED = ["-6 route add 2001:db8::/32 nhid 4", "-6 route add 2001:db8::/33 nhid 
 """One next hop of the group is that of the wider route: the kernel takes one route for the other."""
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(hosts())
 @example((SHARED, interesting([ipaddress.ip_network("2001:db8::/33")], 6)))
 def test_regions_answer_as_addresses_do(drawn: tuple[list[str], list[Address]]) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from xlvs import sched
@@ -29,7 +29,6 @@ def split(job: list[tuple[int, int]]) -> tuple[sched.Array, sched.Array]:
     return np.array([seed for seed, _ in job], np.uint32), np.array([turns for _, turns in job], np.uint32)
 
 
-@settings(deadline=None)
 @given(JOBS, st.sampled_from([2, 3, 251, 509, 1021, 4093]))
 def test_the_kernel_fills_a_table_as_the_rule_says(kernel: Maglev, job: list[tuple[int, int]], size: int) -> None:
     """Any servers, also the same one twice, any weights, any prime size: every entry has the same owner."""

@@ -74,14 +74,14 @@ def check(table: Table, spill: int) -> None:
     assert len(flows) == table.counters["flow_opened"] - table.counters["flow_expired"]
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(steps(), st.sampled_from([0, 1, 2, 8]))
 def test_whatever_happens_the_table_is_sound(events: list[tuple[str, Ends, FlowState, int]], spill: int) -> None:
     """No flow is there twice, none in use goes for a new one, loads are the flows there are, and room is what it is."""
     played(events, spill)
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(steps(), st.sampled_from([0, 2, 8]))
 def test_flows_are_found_from_both_sides(events: list[tuple[str, Ends, FlowState, int]], spill: int) -> None:
     """A flow that is not idle is found by its client's packets, and with nat by those of its server."""

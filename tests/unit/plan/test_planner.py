@@ -340,7 +340,7 @@ CHANGES = st.lists(SERVICES, max_size=4).flatmap(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(st.one_of(CHANGES, FLOWS, st.none()), max_size=10))
 def test_any_sequence_of_changes_leaves_the_maps_whole(steps: list[dict[Any, Any] | None]) -> None:
     """After every single write of any changes, what a service points at is whole; and a reader finds what we kept."""
@@ -357,7 +357,7 @@ def test_any_sequence_of_changes_leaves_the_maps_whole(steps: list[dict[Any, Any
         director.collect()
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(CHANGES, CHANGES, st.integers(0, 20))
 def test_a_crash_between_two_writes_leaves_all_of_it_or_nothing(old: Wants, new: Wants, survived: int) -> None:
     """Cut off anywhere, a change of many services is in force or is not; the next start says which, and can go on."""
@@ -383,7 +383,7 @@ def test_a_crash_between_two_writes_leaves_all_of_it_or_nothing(old: Wants, new:
     assert again.maps.in_force() == after
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(CHANGES, CHANGES, st.integers(0, 20))
 def test_what_was_prepared_can_be_taken_back(old: Wants, new: Wants, made: int) -> None:
     """A change that the kernel refuses halfway is undone without a trace that packets or the next change could see."""
