@@ -77,6 +77,8 @@ def put(client: Client, document: Document, *, dry_run: bool, take_over: bool = 
     body: dict[str, Any] = {"services": document.services}
     if document.interfaces is not UNSET:
         body["interfaces"] = document.interfaces
+    body |= {"timeouts": document.timeouts} if document.timeouts else {}
+    body |= {"sysctls": document.sysctls} if document.sysctls else {}
     query = {"dry-run": dry_run, "force": take_over}
     return read(client.put("/v1/config", codec.encode(body), query))
 

@@ -169,6 +169,14 @@ class Defaults(Struct, forbid_unknown_fields=True):
     weight: Annotated[Weight, Meta(description="Weight of servers that name none.")] = 1
 
 
+class TimeoutsEntry(Struct, forbid_unknown_fields=True):
+    """How long flows live without a packet, as ipvsadm --set says it: seconds, or a text such as 300s, 5m, 1h."""
+
+    tcp: Annotated[Seconds | Duration | UnsetType, Meta(description="Established connections.")] = UNSET
+    tcpfin: Annotated[Seconds | Duration | UnsetType, Meta(description="After a FIN.")] = UNSET
+    udp: Annotated[Seconds | Duration | UnsetType, Meta(description="UDP.")] = UNSET
+
+
 class File(Struct, forbid_unknown_fields=True):
     """Configuration of xlvs: the virtual services and their real servers."""
 
@@ -179,5 +187,11 @@ class File(Struct, forbid_unknown_fields=True):
         ]
         | UnsetType
     ) = UNSET
+    timeouts: (
+        Annotated[TimeoutsEntry, Meta(description="Of flows without a packet. Left out: as they are.")] | UnsetType
+    ) = UNSET
+    sysctls: Annotated[
+        dict[str, int | str], Meta(description="Switches of IPVS, by name, as xlvs sysctl shows them; others stay.")
+    ] = field(default_factory=dict)
     defaults: Defaults = field(default_factory=Defaults)
     services: Annotated[tuple[ServiceEntry, ...], Meta(description="The virtual services.")] = ()

@@ -13,8 +13,9 @@ from typing import Any
 
 import jsonschema_rs
 import msgspec
+from msgspec import UNSET
 
-from xlvs.config.document import Defaults, Options, ServerEntry, ServiceEntry
+from xlvs.config.document import Defaults, Options, ServerEntry, ServiceEntry, TimeoutsEntry
 from xlvs.config.problems import Finding, Path, Problem, dotted, suggestion
 from xlvs.config.reader import Tree
 from xlvs.config.resolve import Entry, Resolver
@@ -228,6 +229,8 @@ def _resolve(value: Any, findings: list[Finding]) -> Resolver:
     defaults = _convert(value.get("defaults", {}), Defaults) or Defaults()
     services = value.get("services", [])
     resolver = Resolver(defaults, "")
+    resolver.timeouts(_convert(value.get("timeouts", {}), TimeoutsEntry) or UNSET)
+    resolver.sysctls(_convert(value.get("sysctls", {}), dict[str, int | str]) or {})
     resolver.services(_entries(services if isinstance(services, list) else []))
     return resolver
 

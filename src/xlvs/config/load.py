@@ -22,11 +22,13 @@ from xlvs.model.service import Service
 class Document(msgspec.Struct, frozen=True):
     """What a file asks for, defaults filled in.
 
-    *interfaces*: None is auto, UNSET that the file does not say.
+    *interfaces*: None is auto, UNSET that the file does not say.  *timeouts* (seconds) and *sysctls* are those it names.
     """
 
     interfaces: dict[str, str] | None | UnsetType = UNSET
     services: tuple[Service, ...] = ()
+    timeouts: dict[str, int] = {}
+    sysctls: dict[str, str] = {}
 
 
 def load(text: str, *, filename: str, owner: str) -> Document:
@@ -67,11 +69,15 @@ def _believe(value: Any, owner: str) -> Document | None:
         return None
     resolver = Resolver(file.defaults, owner)
     services = resolver.services((i, entry, enumerate(entry.servers)) for i, entry in enumerate(file.services))
+    timeouts, sysctls = resolver.timeouts(file.timeouts), resolver.sysctls(file.sysctls)
     if resolver.findings or resolver.repeats:
         return None
     interfaces = file.interfaces
     return Document(
-        {**interfaces} if isinstance(interfaces, dict) else None if interfaces == "auto" else UNSET, services
+        {**interfaces} if isinstance(interfaces, dict) else None if interfaces == "auto" else UNSET,
+        services,
+        timeouts,
+        sysctls,
     )
 
 

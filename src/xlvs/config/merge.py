@@ -34,7 +34,8 @@ def merge(state: State, document: Document, owner: str, *, take_over: bool = Fal
     services.update(wanted)
     _check_names(services)
     interfaces = state.interfaces if isinstance(document.interfaces, UnsetType) else document.interfaces
-    return replace(state, services=services, interfaces=interfaces)
+    merged = state.with_sysctls(document.sysctls) if document.sysctls else state
+    return replace(merged, services=services, interfaces=interfaces, timeouts={**state.timeouts, **document.timeouts})
 
 
 def _owned(service: Service, owner: str) -> Service:

@@ -12,13 +12,25 @@ from msgspec import UNSET, UnsetType
 from msgspec.structs import asdict
 
 from xlvs import sched
-from xlvs.config.document import Defaults, Listen, MatchEntry, Options, Persistence, ServerEntry, ServiceEntry, Tunnel
+from xlvs.config.document import (
+    Defaults,
+    Listen,
+    MatchEntry,
+    Options,
+    Persistence,
+    ServerEntry,
+    ServiceEntry,
+    TimeoutsEntry,
+    Tunnel,
+)
 from xlvs.config.problems import Finding, Path
 from xlvs.errors import InvalidError
+from xlvs.model import sysctls
 from xlvs.model.address import MAPPED, Address, endpoint
 from xlvs.model.match import Match
 from xlvs.model.server import TUNNELS, Server
 from xlvs.model.service import Service, ServiceKey
+from xlvs.model.state import MAX_TIMEOUT
 from xlvs.plan.admission import is_unicast
 
 _NO_TUNNEL = Tunnel()
@@ -44,6 +56,27 @@ class Resolver:
         """Return the services of the *entries*, those without faults at least."""
         found = (self._service(("services", i), entry, servers) for i, entry, servers in entries)
         return tuple(service for service in found if service is not None)
+
+    def timeouts(self, given: TimeoutsEntry | UnsetType) -> dict[str, int]:
+        """Return the timeouts that are given, in seconds."""
+        found = {}
+        for name, text in ({} if isinstance(given, UnsetType) else asdict(given)).items():
+            if text is UNSET:
+                continue
+            found[name] = text if isinstance(text, int) else _seconds(text)
+            if found[name] > MAX_TIMEOUT:
+                self._note(("timeouts", name), f"{found[name]} seconds are more than {MAX_TIMEOUT}, 31 days")
+        return found
+
+    def sysctls(self, given: dict[str, int | str]) -> dict[str, str]:
+        """Return the switches that are given, as they read back."""
+        found = {}
+        for name, text in given.items():
+            try:
+                found[sysctls.lookup(name).name] = sysctls.read(name, str(text))
+            except InvalidError as err:
+                self._note(("sysctls", name), str(err))
+        return found
 
     def _note(self, path: Path, message: str) -> None:
         self.findings.append(Finding(path, message))

@@ -21,9 +21,13 @@ from xlvs.errors import (
 from xlvs.model.address import Address, endpoint
 from xlvs.model.server import TUNNELS, Server
 from xlvs.model.service import Service, ServiceKey
+from xlvs.model.sysctls import SYSCTLS
 
 DEFAULT_TIMEOUTS = {"tcp": 900, "tcpfin": 120, "udp": 300}
 """Seconds; what ``ipvsadm --set`` can change (ip_vs_proto_tcp.c, ip_vs_proto_udp.c)."""
+
+MAX_TIMEOUT = 31 * 24 * 60 * 60
+"""Seconds; ip_vs_ctl.c, IP_VS_TIMEOUT_MAX."""
 
 
 class State(msgspec.Struct, frozen=True):
@@ -39,6 +43,11 @@ class State(msgspec.Struct, frozen=True):
     interfaces: dict[str, str] | None = None
     generation: int = 0
     sysctls: dict[str, str] = {}
+
+    def with_sysctls(self, written: dict[str, str]) -> State:
+        """Return the state with these switches as they are *written*; those at their default are not kept."""
+        merged = {**self.sysctls, **written}
+        return replace(self, sysctls={n: text for n, text in sorted(merged.items()) if text != SYSCTLS[n].default})
 
     def service(self, key: ServiceKey) -> Service:
         """Return the service of this *key*; raises `NoSuchServiceError`."""

@@ -7,10 +7,13 @@ read and written.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 from xlvs.errors import InvalidError
+
+_NUMBER = re.compile(r"(-?)(0[xX][0-9a-fA-F]{1,16}|0[0-7]{0,20}|[1-9][0-9]{0,18})", re.ASCII)
 
 INT_MIN, INT_MAX = -(1 << 31), (1 << 31) - 1
 
@@ -26,10 +29,12 @@ class Sysctl(NamedTuple):
 
 
 def _int(text: str, low: int = INT_MIN, high: int = INT_MAX) -> int:
-    try:
-        number = int(text.strip(), 0)
-    except ValueError:
-        raise InvalidError(f"{text!r} is no number") from None
+    found = _NUMBER.fullmatch(text.strip())
+    if found is None:
+        raise InvalidError(f"{text!r} is no number")
+    sign, digits = found.groups()
+    # As in C: 0x is hexadecimal, and a 0 before other digits octal (kernel/sysctl.c, proc_get_long).
+    number = int(sign + digits, 8 if digits[0] == "0" and digits.isdigit() else 0)
     if not low <= number <= high:
         raise InvalidError(f"{number} is outside {low}..{high}")
     return number

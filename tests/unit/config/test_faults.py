@@ -222,3 +222,17 @@ def test_interfaces_whose_names_are_numbers() -> None:
         "1:18: interfaces.80: unknown word 'xpd' (did you mean 'xdp'?)",
         "1:30: interfaces.007: nothing is not one of auto, none, tc, xdp",
     ]
+
+
+def test_timeouts_and_sysctls() -> None:
+    """Every one that is wrong is told, with those of services."""
+    text = "timeouts: {tcp: 0, udp: 900h, fin: 1}\nsysctls: {slopy_tcp: 1, drop_entry: 7, pmtu_disc: x}\nservices: [{}]"
+    assert complaints(text) == [
+        "1:17: timeouts.tcp: 0 is outside 1..2147483647",
+        "1:25: timeouts.udp: 3240000 seconds are more than 2678400, 31 days",
+        "1:31: timeouts.fin: unknown key (did you mean 'tcpfin'?)",
+        "2:22: sysctls.slopy_tcp: there is no sysctl 'slopy_tcp' (did you mean sloppy_tcp?)",
+        "2:37: sysctls.drop_entry: sysctl drop_entry: 7 is outside 0..3",
+        "2:51: sysctls.pmtu_disc: sysctl pmtu_disc: 'x' is no number",
+        "3:12: services[0]: there is no key 'listen'",
+    ]

@@ -149,3 +149,13 @@ def test_applying_twice_is_applying_once() -> None:
     document = load(text, filename="f", owner=MINE)
     once = merge(state(service(1, server(1), server(9, CLI))), document, MINE)
     assert differences(once, merge(once, document, MINE)) == []
+
+
+def test_timeouts_and_sysctls_that_are_named_change() -> None:
+    """Others stay, and what is at its default again is not kept."""
+    have = State(sysctls={"sloppy_tcp": "1", "drop_entry": "3"}, timeouts={"tcp": 1, "tcpfin": 2, "udp": 3})
+    text = "timeouts: {tcp: 15m, udp: 30}\nsysctls: {net.ipv4.vs.sloppy_tcp: 0, pmtu_disc: 0, sync_threshold: 3 50}"
+    new = merge(have, load(f"services: []\n{text}", filename="f", owner=MINE), MINE)
+    assert new.timeouts == {"tcp": 900, "tcpfin": 2, "udp": 30}
+    assert new.sysctls == {"drop_entry": "3", "pmtu_disc": "0"}
+    assert "~ timeouts tcp: 1 -> 900\n" in render(differences(have, new))

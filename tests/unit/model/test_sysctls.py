@@ -43,3 +43,16 @@ def test_names_may_be_written_as_sysctl_does() -> None:
 def test_values_are_what_was_written_or_the_default() -> None:
     """As numbers."""
     assert (value({}, "pmtu_disc"), value({"pmtu_disc": "0"}, "pmtu_disc")) == (1, 0)
+
+
+@pytest.mark.parametrize(("text", "value"), [("010", "8"), ("0x10", "16"), ("-1", "-1"), ("0", "0"), (" 7\n", "7")])
+def test_numbers_are_read_as_in_c(text: str, value: str) -> None:
+    """A 0 in front makes them octal, 0x hexadecimal."""
+    assert read("am_droprate", text) == value
+
+
+@pytest.mark.parametrize("text", ["", "+5", "1_0", "08", "0b1", "0o7", "5x", "--1", "٣"])
+def test_what_is_no_number(text: str) -> None:
+    """Though Python would take some of it."""
+    with pytest.raises(InvalidError, match="is no number"):
+        read("am_droprate", text)

@@ -8,18 +8,14 @@ import msgspec
 from litestar import Response, get, patch, post
 from litestar.di import NamedDependency
 from litestar.params import JSONBody, QueryParameter
-from msgspec import UNSET, Meta, UnsetType
+from msgspec import UNSET, UnsetType
 from msgspec.structs import replace
 
 from xlvs.daemon.api.answers import READING, TELLING, WRITING, answer, errors
 from xlvs.daemon.api.changes import Changed, Context, Write
 from xlvs.daemon.api.services import find
+from xlvs.daemon.api.types import Timeout
 from xlvs.model.sysctls import SYSCTLS, lookup, read
-
-MAX_TIMEOUT = 31 * 24 * 60 * 60
-"""Seconds; ip_vs_ctl.c, IP_VS_TIMEOUT_MAX."""
-
-Timeout = Annotated[int, Meta(ge=1, le=MAX_TIMEOUT)]
 
 
 class InterfaceView(msgspec.Struct, frozen=True):
@@ -95,9 +91,7 @@ async def list_sysctls(state: Context) -> Response[list[SysctlView]]:
 async def patch_sysctls(data: JSONBody[dict[str, str]], write: NamedDependency[Write]) -> Response[Changed]:
     """Write some switches, all of them or none."""
     written = {lookup(name).name: read(name, text) for name, text in data.items()}
-    sysctls = {**write.have.sysctls, **written}
-    kept = {name: text for name, text in sorted(sysctls.items()) if text != SYSCTLS[name].default}
-    found = write.commit(replace(write.have, sysctls=kept), [])
+    found = write.commit(write.have.with_sysctls(written), [])
     return answer(found, found.generation)
 
 

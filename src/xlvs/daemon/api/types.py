@@ -14,6 +14,7 @@ from xlvs.errors import InvalidError
 from xlvs.model import MARK, Address, Match, Server, Service, ServiceKey
 from xlvs.model.server import MAX_WEIGHT
 from xlvs.model.service import MAX_PERSISTENT
+from xlvs.model.state import MAX_TIMEOUT
 
 Protocol = Literal["tcp", "udp", "sctp", "fwm"]
 Forward = Literal["nat", "route", "ipip", "gue", "gre"]
@@ -26,6 +27,7 @@ Port = Annotated[int, Meta(ge=0, le=65535)]
 Weight = Annotated[int, Meta(ge=0, le=MAX_WEIGHT)]
 Checksum = Literal["none", "full", "remote"]
 Persistent = Annotated[int, Meta(ge=0, le=MAX_PERSISTENT)]
+Timeout = Annotated[int, Meta(ge=1, le=MAX_TIMEOUT)]
 Threshold = Annotated[int, Meta(ge=0, le=0xFFFFFFFF)]
 
 
@@ -221,10 +223,15 @@ class EditsBody(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
 
 
 class ConfigBody(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
-    """The whole of what one owner wants.  `interfaces` null leaves them to xlvs; left out, they stay as they are."""
+    """The whole of what one owner wants.  `interfaces` null leaves them to xlvs; left out, they stay as they are.
+
+    So do timeouts (seconds) and sysctls that are not named.
+    """
 
     services: list[ServiceBody]
     interfaces: dict[Device, Hook] | None | UnsetType = UNSET
+    timeouts: dict[Literal["tcp", "tcpfin", "udp"], Timeout] = {}
+    sysctls: dict[str, str] = {}
 
 
 def read_endpoint(text: str) -> tuple[Address, int]:

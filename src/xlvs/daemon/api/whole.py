@@ -19,6 +19,7 @@ from xlvs.daemon.api.changes import Changed, Context, Write
 from xlvs.daemon.api.types import ConfigBody
 from xlvs.daemon.views import ServiceView
 from xlvs.errors import InvalidError
+from xlvs.model import sysctls
 
 
 class Config(msgspec.Struct, frozen=True):
@@ -26,13 +27,17 @@ class Config(msgspec.Struct, frozen=True):
 
     interfaces: dict[str, str] | None
     services: list[ServiceView]
+    timeouts: dict[str, int]
+    sysctls: dict[str, str]
 
 
 @get("/v1/config", operation_id="getConfig", summary="Show the desired state", responses=errors(*READING))
 async def get_config(state: Context) -> Response[Config]:
     """Return everything that is wanted, whoever wants it."""
     engine = state.director.engine
-    return answer(Config(engine.state.interfaces, views.services(engine, "none")), engine.state.generation)
+    have = engine.state
+    wanted = Config(have.interfaces, views.services(engine, "none"), have.timeouts, have.sysctls)
+    return answer(wanted, have.generation)
 
 
 @put("/v1/config", operation_id="putConfig", summary="Set all that an owner wants", responses=errors(*WRITING, 409))
@@ -42,7 +47,9 @@ async def put_config(data: JSONBody[ConfigBody], write: NamedDependency[Write]) 
     if len({service.key for service in services}) < len(services):
         raise InvalidError("the body has a virtual service twice")
     interfaces: Any = data.interfaces
-    new = merge(write.have, Document(interfaces, services), write.owner, take_over=write.force)
+    written = {sysctls.lookup(name).name: sysctls.read(name, text) for name, text in data.sysctls.items()}
+    document = Document(interfaces, services, {str(name): seconds for name, seconds in data.timeouts.items()}, written)
+    new = merge(write.have, document, write.owner, take_over=write.force)
     changed = write.commit(new)
     return answer(changed, changed.generation)
 
