@@ -69,7 +69,7 @@ static __always_inline int parse_quote(ctx_t *ctx, const struct pkt *p, struct q
 		q->l4 = q->l3 + ip->ihl * 4;
 	}
 	ports = at(ctx, q->l4, 4);
-	if (!ports || (k->proto != IPPROTO_TCP && k->proto != IPPROTO_UDP))
+	if (!ports || (k->proto != IPPROTO_TCP && k->proto != IPPROTO_UDP && k->proto != IPPROTO_SCTP))
 		return 0;
 	k->ports = ports[to_server ? 1 : 0] | (__u32)ports[to_server ? 0 : 1] << 16;
 	return 1;
