@@ -140,11 +140,11 @@ static __noinline int choose(struct walk *w)
 	if (!svc)
 		return NOT_OURS;
 	ops = svc->flags & XLVS_SERVICE_OPS && w->p.proto == IPPROTO_UDP;
-	if (ops && w->p.frag) {			/* all fragments to one */
+	if (ops && w->p.frag && !w->p.related) {		/* all fragments to one */
 		w->server = xlvs_stateless(svc, &w->p.src, w->p.sport);
 		return w->server == XLVS_NO_SERVER ? NO_SERVER : w->p.frag == FRAG_LATER ? CHOSEN : CHOSEN_ONCE;
 	}
-	if (w->p.frag == FRAG_LATER || !may_open(&w->p)) {
+	if (w->p.frag >= FRAG_LATER || !may_open(&w->p)) {
 		if (!overflowing())
 			return NOT_OURS;
 		w->server = xlvs_stateless(svc, &w->p.src, w->p.sport);

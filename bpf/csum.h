@@ -46,7 +46,7 @@ static __always_inline __u32 l4_check_off(const struct pkt *p)
 
 static __always_inline int has_ports(const struct pkt *p)
 {
-	return p->frag != FRAG_LATER && (p->proto == IPPROTO_TCP || p->proto == IPPROTO_UDP);
+	return p->frag < FRAG_LATER && (p->proto == IPPROTO_TCP || p->proto == IPPROTO_UDP);
 }
 
 /* Put a new address into the IP header, and count the TTL down by *hops*. */

@@ -21,6 +21,8 @@
 #define IPPROTO_TCP		6
 #define IPPROTO_UDP		17
 #define IPPROTO_IPV6		41
+#define IPPROTO_ESP		50
+#define IPPROTO_AH		51
 #define IPPROTO_ICMPV6		58
 #define IPPROTO_SCTP		132
 #define ICMP_DEST_UNREACH	3
@@ -44,6 +46,8 @@
 
 #define FRAG_FIRST		1
 #define FRAG_LATER		2
+#define RELATED			3	/* no fragment, but without ports as one: see relate() */
+#define PORT_ISAKMP		500
 
 #define TCP_FIN			0x01
 #define TCP_SYN			0x02
@@ -88,9 +92,10 @@ struct pkt {
 	__u8	l4_len;		/* bytes of the transport header */
 	__u8	ttl;		/* or hop limit */
 	__u8	tos;		/* or traffic class */
-	__u8	frag;		/* FRAG_*; 0: whole */
+	__u8	frag;		/* FRAG_*, RELATED; 0: whole */
 	__u8	df : 1,		/* must not be fragmented on its way: DF, or IPv6 */
-		heal : 1;	/* came in where checksums may be partial (XDP) */
+		heal : 1,	/* came in where checksums may be partial (XDP) */
+		related : 1;	/* of the flow of another protocol */
 };
 
 /*
@@ -274,9 +279,29 @@ static __always_inline int parse_sctp(ctx_t *ctx, struct pkt *p)
 }
 #endif
 
+/*
+ * ESP and AH follow the key exchange of the same two addresses, a flow of UDP from port 500 to port 500
+ * (net/netfilter/ipvs/ip_vs_proto_ah_esp.c): from here on they are packets of it that hold no ports.
+ */
+static __always_inline int relate(struct pkt *p)
+{
+	if (p->proto != IPPROTO_ESP && p->proto != IPPROTO_AH)
+		return 0;
+	p->proto = IPPROTO_UDP;
+	p->sport = p->dport = htons(PORT_ISAKMP);
+	p->related = 1;
+	if (p->frag != FRAG_LATER)
+		p->frag = RELATED;
+	return 1;
+}
+
 /* Ports of a TCP segment or UDP datagram; ICMP is looked into by icmp.h. */
 static __always_inline int parse_l4(ctx_t *ctx, struct pkt *p)
 {
+#ifndef XLVS_XDP
+	if (unlikely(p->proto != IPPROTO_TCP && p->proto != IPPROTO_UDP) && relate(p))
+		return 1;
+#endif
 	if (p->frag == FRAG_LATER)
 		return 1;
 	if (p->proto == IPPROTO_TCP) {

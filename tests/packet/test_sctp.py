@@ -11,12 +11,13 @@ from scapy.layers.sctp import SCTP, crc32c
 from scapy.utils import PcapReader
 
 from tests.packet import network as net
-from tests.packet.director import DROP, PASS, SENT, Director, at, real
+from tests.packet.director import DROP, PASS, SENT, Director, real
 from tests.packet.frames import (
     FROM_CLIENT,
     TO_CLIENT,
     Frame,
     Link,
+    at,
     ends,
     frame,
     from_real,
