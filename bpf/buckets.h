@@ -21,6 +21,7 @@
 
 #include "hook.h"
 #include "tcp.h"
+#include "sctp.h"
 
 /* The word: life << 32 | virt. */
 #define LIFE(word)		((__u32)((word) >> 32))
@@ -49,7 +50,7 @@
 /* No flow's last packet is this long ago: such an age is a clock that was read a moment earlier. */
 #define AGE_AHEAD		0xf0000000u
 
-enum { CLASS_TCP, CLASS_UDP, CLASS_TEMPLATE = XLVS_FLOW_CLASS, CLASS_NONE };
+enum { CLASS_TCP, CLASS_UDP, CLASS_SCTP, CLASS_TEMPLATE = XLVS_FLOW_CLASS, CLASS_NONE };
 
 /* What flow a packet is of.  Without *reply* the other end is the virtual one, with it the real server. */
 struct ends {
@@ -155,6 +156,8 @@ static __always_inline __u8 class_of(__u8 proto)
 		return CLASS_TCP;
 	case IPPROTO_UDP:
 		return CLASS_UDP;
+	case IPPROTO_SCTP:
+		return CLASS_SCTP;
 	case XLVS_PROTO_TEMPLATE:
 		return CLASS_TEMPLATE;
 	}
@@ -163,7 +166,8 @@ static __always_inline __u8 class_of(__u8 proto)
 
 static __always_inline __u8 proto_of(__u8 class)
 {
-	return class == CLASS_TCP ? IPPROTO_TCP : class == CLASS_UDP ? IPPROTO_UDP : XLVS_PROTO_TEMPLATE;
+	return class == CLASS_TCP ? IPPROTO_TCP : class == CLASS_UDP ? IPPROTO_UDP
+						: class == CLASS_SCTP ? IPPROTO_SCTP : XLVS_PROTO_TEMPLATE;
 }
 
 static __always_inline int is_template(__u8 state)

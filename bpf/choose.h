@@ -71,9 +71,13 @@ static __noinline struct xlvs_service *service_of(const struct walk *w, enum kin
 	return service_find(&w->p.dst, 0, w->p.proto);
 }
 
-/* With sloppy_tcp any segment but a reset opens a connection. */
+/* SCTP is asked in a place of its own.  With sloppy_tcp any segment but a reset opens a connection. */
 static __always_inline int may_open(const struct pkt *p)
 {
+#ifndef XLVS_XDP
+	if (unlikely(p->proto == IPPROTO_SCTP))
+		return sctp_opens(p, is_on(XLVS_SYSCTL_SLOPPY_SCTP));
+#endif
 	return p->proto != IPPROTO_TCP || tcp_opens(p->tcp) || (!(p->tcp & TCP_RST) && is_on(XLVS_SYSCTL_SLOPPY_TCP));
 }
 
@@ -136,11 +140,11 @@ static __noinline int choose(struct walk *w)
 	if (!svc)
 		return NOT_OURS;
 	ops = svc->flags & XLVS_SERVICE_OPS && w->p.proto == IPPROTO_UDP;
-	if (ops && w->p.frag) {			/* all fragments to one */
+	if (ops && w->p.frag && !w->p.related) {		/* all fragments to one */
 		w->server = xlvs_stateless(svc, &w->p.src, w->p.sport);
 		return w->server == XLVS_NO_SERVER ? NO_SERVER : w->p.frag == FRAG_LATER ? CHOSEN : CHOSEN_ONCE;
 	}
-	if (w->p.frag == FRAG_LATER || !may_open(&w->p)) {
+	if (w->p.frag >= FRAG_LATER || !may_open(&w->p)) {
 		if (!overflowing())
 			return NOT_OURS;
 		w->server = xlvs_stateless(svc, &w->p.src, w->p.sport);
@@ -188,6 +192,10 @@ __noinline int xlvs_open(const struct pkt *p, __u32 choice, __u32 local)
 	if (p->proto == IPPROTO_TCP)
 		k->state = tcp_step(XLVS_STATE_NONE, p->tcp, CHOICE_FWD(choice) == XLVS_FWD_nat ? TCP_INPUT : TCP_INPUT_ONLY,
 				    is_on(XLVS_SYSCTL_SECURE_TCP));
+#ifndef XLVS_XDP
+	if (p->proto == IPPROTO_SCTP)
+		k->state = XLVS_STATE_SCTP_NONE;	/* the step that the packet takes on its way is its first, and is not taken twice */
+#endif
 	if (k->state == XLVS_STATE_NONE)	/* a segment without flags, with sloppy_tcp */
 		k->state = XLVS_STATE_CLOSE;
 	k->fwd = CHOICE_FWD(choice);

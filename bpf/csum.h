@@ -11,6 +11,9 @@
 #define XLVS_CSUM_H
 
 #include "parse.h"
+#ifndef XLVS_XDP
+#include "crc32c.h"
+#endif
 
 static __always_inline __u16 csum_fold(__u64 sum)
 {
@@ -43,7 +46,7 @@ static __always_inline __u32 l4_check_off(const struct pkt *p)
 
 static __always_inline int has_ports(const struct pkt *p)
 {
-	return p->frag != FRAG_LATER && (p->proto == IPPROTO_TCP || p->proto == IPPROTO_UDP);
+	return p->frag < FRAG_LATER && (p->proto == IPPROTO_TCP || p->proto == IPPROTO_UDP);
 }
 
 /* Put a new address into the IP header, and count the TTL down by *hops*. */
@@ -244,6 +247,10 @@ static __always_inline int rewrite(ctx_t *ctx, struct pkt *p, int source, const 
 		if (!rewrite_port(ctx, p, source, port))
 			return 0;
 	}
+#ifndef XLVS_XDP
+	if (unlikely(p->proto == IPPROTO_SCTP) && p->frag != FRAG_LATER && !rewrite_sctp(ctx, p, source, addr, port))
+		return 0;
+#endif
 	if (!rewrite_ip(ctx, p, source, addr, hops))
 		return 0;
 	*old_addr = *addr;

@@ -30,6 +30,10 @@ static __always_inline int is_reuse(const struct pkt *p, __u64 word)
 {
 	__u8 state = WORD_STATE(word);
 
+#ifndef XLVS_XDP
+	if (unlikely(p->proto == IPPROTO_SCTP))
+		return p->sctp == SCTP_INIT && state == XLVS_STATE_SCTP_CLOSED && is_on(XLVS_SYSCTL_REUSE);
+#endif
 	if (likely(p->proto != IPPROTO_TCP || (p->tcp & (TCP_SYN | TCP_ACK | TCP_RST)) != TCP_SYN))
 		return 0;
 	if (state == XLVS_STATE_TIME_WAIT || state == XLVS_STATE_CLOSE)

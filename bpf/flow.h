@@ -118,10 +118,17 @@ static __always_inline void flow_step(struct found *found, const struct pkt *p, 
 	int active, was_active;
 	__u64 word;
 
-	if (p->proto != IPPROTO_TCP || p->frag == FRAG_LATER)
+	if (p->frag == FRAG_LATER)
 		return;
-	next = tcp_step(state, p->tcp, reply ? TCP_OUTPUT : WORD_FWD(found->word) == XLVS_FWD_nat ? TCP_INPUT : TCP_INPUT_ONLY,
-			is_on(XLVS_SYSCTL_SECURE_TCP));
+	if (p->proto == IPPROTO_TCP)
+		next = tcp_step(state, p->tcp, reply ? TCP_OUTPUT : WORD_FWD(found->word) == XLVS_FWD_nat ? TCP_INPUT : TCP_INPUT_ONLY,
+				is_on(XLVS_SYSCTL_SECURE_TCP));
+#ifndef XLVS_XDP
+	else if (p->proto == IPPROTO_SCTP)
+		next = sctp_step(state, p->sctp, reply ? SCTP_OUTPUT : WORD_FWD(found->word) == XLVS_FWD_nat ? SCTP_INPUT : SCTP_INPUT_ONLY);
+#endif
+	else
+		return;
 	if (likely(next == state))
 		return;
 	word = WITH_STATE(found->word, next);

@@ -29,7 +29,7 @@ static __always_inline int answerable(const struct pkt *p)
 {
 	__u8 first;
 
-	if (p->frag == FRAG_LATER || (p->proto != IPPROTO_TCP && p->proto != IPPROTO_UDP))
+	if (p->frag == FRAG_LATER || (p->proto != IPPROTO_TCP && p->proto != IPPROTO_UDP && p->proto != IPPROTO_SCTP))
 		return 0;
 	first = p->v6 ? p->src.w[0] : p->src.w[3];
 	if (p->v6)
@@ -116,7 +116,7 @@ static __always_inline __u64 settle_quote(struct pkt *p, struct xlvs_scratch *s,
 	__u16 *check = (void *)s->bytes + field;
 
 	pseudo = addr_sum(&p->src, p->v6) + addr_sum(&p->dst, p->v6) + htons(p->proto) + htons(p->len - l4);
-	if (p->frag || l4_bytes < p->l4_len || *check != csum_fold(pseudo))
+	if (p->frag || p->proto == IPPROTO_SCTP || l4_bytes < p->l4_len || *check != csum_fold(pseudo))
 		return sum;
 	ip = xlvs_quote_sum(l4);
 	rest = csum_fold(sum + (__u16)~csum_fold(ip) + (__u16)~*check);

@@ -51,13 +51,15 @@ static __noinline int is_orphan(struct walk *w)
 {
 	struct xlvs_server *s;
 	struct key *k;
+	int opens;
 
 	if (!w || !w->found.flow)
 		return 0;
 	s = server_at(w->server);
 	if (!s)
 		return 0;
-	if (server_lives(s) && !(w->p.proto == IPPROTO_TCP && tcp_opens(w->p.tcp) && is_drained(s, w->server)))
+	opens = w->p.proto == IPPROTO_TCP ? tcp_opens(w->p.tcp) : w->p.proto == IPPROTO_SCTP && w->p.sctp == SCTP_INIT;
+	if (server_lives(s) && !(opens && is_drained(s, w->server)))
 		return 0;
 	k = key_forward(&w->p);
 	if (!k)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Step 1 of the walk: read Ethernet, IPv4 or IPv6, and TCP, UDP or ICMP.
+ * Step 1 of the walk: read Ethernet, IPv4 or IPv6, and TCP, UDP, ICMP or (TC) SCTP.
  *
  * Anything that is not whole is left to the host's own stack, which judges and
  * counts it as it always did; nothing is guessed.  Tagged frames are left to
@@ -21,7 +21,10 @@
 #define IPPROTO_TCP		6
 #define IPPROTO_UDP		17
 #define IPPROTO_IPV6		41
+#define IPPROTO_ESP		50
+#define IPPROTO_AH		51
 #define IPPROTO_ICMPV6		58
+#define IPPROTO_SCTP		132
 #define ICMP_DEST_UNREACH	3
 #define ICMP_SOURCE_QUENCH	4
 #define ICMP_TIME_EXCEEDED	11
@@ -43,11 +46,24 @@
 
 #define FRAG_FIRST		1
 #define FRAG_LATER		2
+#define RELATED			3	/* no fragment, but without ports as one: see relate() */
+#define PORT_ISAKMP		500
 
 #define TCP_FIN			0x01
 #define TCP_SYN			0x02
 #define TCP_RST			0x04
 #define TCP_ACK			0x10
+
+#define SCTP_HEADER		12
+#define CHUNK_ABORT		6
+#define CHUNK_COOKIE_ECHO	10
+#define CHUNK_COOKIE_ACK	11
+
+/* What an SCTP packet means to IPVS's state machine. */
+enum sctp_event {
+	SCTP_DATA, SCTP_INIT, SCTP_INIT_ACK, SCTP_COOKIE_ECHO, SCTP_COOKIE_ACK, SCTP_SHUTDOWN, SCTP_SHUTDOWN_ACK,
+	SCTP_SHUTDOWN_COMPLETE, SCTP_ERROR, SCTP_ABORT, SCTP_EVENTS, SCTP_NO_CHUNK = SCTP_EVENTS,
+};
 
 #define MAX_EXTENSION_HEADERS	6
 /* Room for IPv4 with all options or IPv6 with some extensions, and behind it TCP, or ICMP with as much again. */
@@ -69,13 +85,17 @@ struct pkt {
 	};
 	__u8	v6;
 	__u8	proto;
-	__u8	tcp;		/* flags of a TCP segment */
+	union {
+		__u8	tcp;	/* flags of a TCP segment */
+		__u8	sctp;	/* enum sctp_event */
+	};
 	__u8	l4_len;		/* bytes of the transport header */
 	__u8	ttl;		/* or hop limit */
 	__u8	tos;		/* or traffic class */
-	__u8	frag;		/* FRAG_*; 0: whole */
+	__u8	frag;		/* FRAG_*, RELATED; 0: whole */
 	__u8	df : 1,		/* must not be fragmented on its way: DF, or IPv6 */
-		heal : 1;	/* came in where checksums may be partial (XDP) */
+		heal : 1,	/* came in where checksums may be partial (XDP) */
+		related : 1;	/* of the flow of another protocol */
 };
 
 /*
@@ -221,9 +241,67 @@ static __always_inline int parse_v6(ctx_t *ctx, struct pkt *p)
 	return parse_extensions(ctx, p, ip->nexthdr);
 }
 
+#ifndef XLVS_XDP
+/* By the type of a packet's first chunk; types beyond are data. */
+static const __u8 sctp_events[16] = {
+	SCTP_DATA, SCTP_INIT, SCTP_INIT_ACK, SCTP_DATA, SCTP_DATA, SCTP_DATA, SCTP_ABORT, SCTP_SHUTDOWN, SCTP_SHUTDOWN_ACK,
+	SCTP_ERROR, SCTP_COOKIE_ECHO, SCTP_COOKIE_ACK, SCTP_DATA, SCTP_DATA, SCTP_SHUTDOWN_COMPLETE, SCTP_DATA,
+};
+
+struct chunk {
+	__u8	type;
+	__u8	flags;
+	__be16	len;
+};
+
+/* Ports and first chunk of an SCTP packet; an ABORT may come behind a cookie (set_sctp_state). */
+static __always_inline int parse_sctp(ctx_t *ctx, struct pkt *p)
+{
+	__u32 *header = at(ctx, p->l4, SCTP_HEADER), room = p->len - (p->l4 - p->l3), len;
+	struct chunk *first;
+	__u8 second = 0;
+
+	if (!header || p->l4 - p->l3 + SCTP_HEADER > p->len)
+		return 0;
+	p->l4_len = SCTP_HEADER;
+	p->ports = *header;
+	p->sctp = SCTP_NO_CHUNK;
+	first = at(ctx, p->l4 + SCTP_HEADER, sizeof(*first));
+	if (!first || room < SCTP_HEADER + sizeof(*first))
+		return 1;
+	p->sctp = first->type < sizeof(sctp_events) ? sctp_events[first->type & 15] : SCTP_DATA;
+	len = SCTP_HEADER + ((ntohs(first->len) + 3u) & ~3u);
+	if ((first->type == CHUNK_COOKIE_ECHO || first->type == CHUNK_COOKIE_ACK) &&
+	    ntohs(first->len) >= sizeof(*first) && len + sizeof(*first) <= room &&
+	    !bpf_skb_load_bytes(ctx, p->l4 + len, &second, 1) && second == CHUNK_ABORT)
+		p->sctp = SCTP_ABORT;
+	return 1;
+}
+#endif
+
+/*
+ * ESP and AH follow the key exchange of the same two addresses, a flow of UDP from port 500 to port 500
+ * (net/netfilter/ipvs/ip_vs_proto_ah_esp.c): from here on they are packets of it that hold no ports.
+ */
+static __always_inline int relate(struct pkt *p)
+{
+	if (p->proto != IPPROTO_ESP && p->proto != IPPROTO_AH)
+		return 0;
+	p->proto = IPPROTO_UDP;
+	p->sport = p->dport = htons(PORT_ISAKMP);
+	p->related = 1;
+	if (p->frag != FRAG_LATER)
+		p->frag = RELATED;
+	return 1;
+}
+
 /* Ports of a TCP segment or UDP datagram; ICMP is looked into by icmp.h. */
 static __always_inline int parse_l4(ctx_t *ctx, struct pkt *p)
 {
+#ifndef XLVS_XDP
+	if (unlikely(p->proto != IPPROTO_TCP && p->proto != IPPROTO_UDP) && relate(p))
+		return 1;
+#endif
 	if (p->frag == FRAG_LATER)
 		return 1;
 	if (p->proto == IPPROTO_TCP) {
@@ -245,6 +323,10 @@ static __always_inline int parse_l4(ctx_t *ctx, struct pkt *p)
 		p->ports = *(__u32 *)uh;
 		return 1;
 	}
+#ifndef XLVS_XDP
+	if (p->proto == IPPROTO_SCTP)
+		return parse_sctp(ctx, p);
+#endif
 	if (p->proto == (p->v6 ? IPPROTO_ICMPV6 : IPPROTO_ICMP)) {
 		p->l4_len = ICMP_HEADER;
 		return at(ctx, p->l4, ICMP_HEADER) && p->l4 - p->l3 + ICMP_HEADER <= p->len;

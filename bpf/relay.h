@@ -21,6 +21,7 @@ struct quote {
 	struct key of;
 	__u16	l3;
 	__u16	l4;
+	__u32	related;	/* ESP or AH, which hold no ports */
 };
 
 #define QUOTED_PORT(q)	((__be16)((q)->of.ports >> 16))
@@ -68,8 +69,14 @@ static __always_inline int parse_quote(ctx_t *ctx, const struct pkt *p, struct q
 		k->proto = ip->protocol;
 		q->l4 = q->l3 + ip->ihl * 4;
 	}
+	q->related = k->proto == IPPROTO_ESP || k->proto == IPPROTO_AH;
+	if (unlikely(q->related)) {
+		k->proto = IPPROTO_UDP;
+		k->ports = htons(PORT_ISAKMP) * 0x10001u;
+		return 1;
+	}
 	ports = at(ctx, q->l4, 4);
-	if (!ports || (k->proto != IPPROTO_TCP && k->proto != IPPROTO_UDP))
+	if (!ports || (k->proto != IPPROTO_TCP && k->proto != IPPROTO_UDP && k->proto != IPPROTO_SCTP))
 		return 0;
 	k->ports = ports[to_server ? 1 : 0] | (__u32)ports[to_server ? 0 : 1] << 16;
 	return 1;
@@ -80,7 +87,7 @@ static __always_inline int translate(ctx_t *ctx, struct pkt *p, const struct quo
 				     const struct xlvs_addr *addr, __be16 port)
 {
 	const struct xlvs_addr *old = &q->of.other, *outer = to_server ? &p->dst : &p->src;
-	__be32 from = QUOTED_PORT(q), to = port;
+	__be32 from = QUOTED_PORT(q), to = q->related ? QUOTED_PORT(q) : port;
 	__s64 diff = bpf_csum_diff(&from, 4, &to, 4, 0);
 	__be16 *ports;
 
@@ -94,7 +101,8 @@ static __always_inline int translate(ctx_t *ctx, struct pkt *p, const struct quo
 	ports = at(ctx, q->l4, 4);
 	if (!ports)
 		return 0;
-	ports[to_server ? 0 : 1] = port;
+	if (!q->related)
+		ports[to_server ? 0 : 1] = port;
 	if (p->v6) {
 		struct ipv6hdr *ip = at(ctx, q->l3, sizeof(*ip));
 

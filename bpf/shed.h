@@ -20,9 +20,10 @@ static __always_inline int is_shed(const struct xlvs_flow *flow, __u8 state, __u
 	struct xlvs_config *c = the_config();
 	__u32 packets;
 
-	if (state == XLVS_STATE_SYN_RECV || state == XLVS_STATE_SYNACK)
+	if (state == XLVS_STATE_SYN_RECV || state == XLVS_STATE_SYNACK || state == XLVS_STATE_SCTP_INIT1 ||
+	    state == XLVS_STATE_SCTP_INIT)
 		return !(bpf_get_prandom_u32() % SHED_SHARE);
-	if (state != XLVS_STATE_ESTABLISHED && state != XLVS_STATE_UDP)
+	if (state != XLVS_STATE_ESTABLISHED && state != XLVS_STATE_UDP && state != XLVS_STATE_SCTP_ESTABLISHED)
 		return 0;
 	if (!c || flow_age(flow, now) < SHED_AGE_S * c->hz)
 		return 0;

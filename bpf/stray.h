@@ -12,7 +12,7 @@ static __noinline __u32 stray_of(struct walk *w)
 	struct xlvs_service_key k = {};
 	__u32 *number;
 
-	if (!w || (w->p.proto == IPPROTO_TCP && w->p.tcp & TCP_RST))
+	if (!w || w->p.related || (w->p.proto == IPPROTO_TCP && w->p.tcp & TCP_RST) || (w->p.proto == IPPROTO_SCTP && w->p.sctp == SCTP_ABORT))
 		return XLVS_NO_SERVER;
 	k.addr = w->p.src;
 	k.port = w->p.sport;

@@ -305,9 +305,9 @@ static __always_inline int is_special(ctx_t *ctx, struct walk *w, int local, int
 			hand_over(ctx, &w->p, local);
 		return 1;
 	}
-	if (w->p.proto != IPPROTO_TCP && w->p.proto != IPPROTO_UDP)
+	if (w->p.proto != IPPROTO_TCP && w->p.proto != IPPROTO_UDP && w->p.proto != IPPROTO_SCTP)
 		return 1;
-	return w->p.frag && (marked || has_matches() || addr_flags(&w->p.dst) & (XLVS_ADDR_VIP | XLVS_ADDR_DIRECTOR) ||
+	return w->p.frag && !w->p.related && (marked || has_matches() || addr_flags(&w->p.dst) & (XLVS_ADDR_VIP | XLVS_ADDR_DIRECTOR) ||
 			     addr_flags(&w->p.src) & XLVS_ADDR_SERVER) && !frag_ports(&w->p);
 }
 #endif

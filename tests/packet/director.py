@@ -24,6 +24,7 @@ from tests.packet import network as net
 from tests.packet.frames import Frame, at
 from tests.packet.table_state import make_older
 from xlvs import sched as schedulers
+from xlvs.daemon.api.table.wanted import STATE_NAMES
 from xlvs.daemon.kernel import Kernel
 from xlvs.dataplane import OBJECTS, Loaded, Loader, hint_bits
 from xlvs.dataplane import _abi as abi
@@ -335,7 +336,7 @@ class Director:
             (str(Address(bytes(record["client"]))), int(record["cport"])),
             (str(Address(bytes(record["virt"]))), int(record["vport"])),
             str(server[0]),
-            state.name,
+            STATE_NAMES[state],
             not state.active,
             bool(record["local"]),
             (int(record["in_bytes"]), int(record["out_bytes"])),

@@ -80,9 +80,7 @@ class Listen(Struct, forbid_unknown_fields=True, gc=False):
         ]
         | UnsetType
     ) = UNSET
-    protocol: Annotated[ProtocolName, Meta(description="tcp if left out. sctp is not supported yet.")] | UnsetType = (
-        UNSET
-    )
+    protocol: Annotated[ProtocolName, Meta(description="tcp if left out.")] | UnsetType = UNSET
     mark: (
         Annotated[int, Meta(ge=1, le=0xFFFFFFFF, description="Firewall mark, instead of address, port and protocol.")]
         | UnsetType

@@ -22,7 +22,8 @@ from xlvs.model.service import Service
 class Document(msgspec.Struct, frozen=True):
     """What a file asks for, defaults filled in.
 
-    *interfaces*: None is auto, UNSET that the file does not say.  *timeouts* (seconds) and *sysctls* are those it names.
+    *interfaces*: None is auto, UNSET that the file does not say.  *timeouts* (seconds) and *sysctls* are
+    those that it names.
     """
 
     interfaces: dict[str, str] | None | UnsetType = UNSET

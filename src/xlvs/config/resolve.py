@@ -81,9 +81,6 @@ class Resolver:
     def _note(self, path: Path, message: str) -> None:
         self.findings.append(Finding(path, message))
 
-    def _unsupported(self, path: Path, what: str) -> None:
-        self._note(path, f"{what} is not supported yet")
-
     def _service(self, path: Path, entry: ServiceEntry, servers: Iterable[tuple[int, ServerEntry]]) -> Service | None:
         key = self._listen((*path, "listen"), entry.listen)
         scheduler = self._defaults.scheduler if isinstance(entry.scheduler, UnsetType) else entry.scheduler
@@ -138,9 +135,6 @@ class Resolver:
                 self._address((*path, "address"), listen.address)
             return None
         address = self._address((*path, "address"), listen.address)
-        if listen.protocol == "sctp":
-            self._unsupported((*path, "protocol"), "the protocol sctp")
-            return None
         protocol = "tcp" if isinstance(listen.protocol, UnsetType) else listen.protocol
         return ServiceKey(protocol, address, listen.port) if address is not None else None
 

@@ -34,6 +34,7 @@ _TIMEOUTS = {
 
 _SYSCTL_BITS = {
     "sloppy_tcp": abi.SYSCTL_SLOPPY_TCP,
+    "sloppy_sctp": abi.SYSCTL_SLOPPY_SCTP,
     "expire_nodest_conn": abi.SYSCTL_EXPIRE_NODEST,
     "expire_quiescent_template": abi.SYSCTL_EXPIRE_QUIESCENT,
     "nat_icmp_send": abi.SYSCTL_NAT_ICMP_SEND,

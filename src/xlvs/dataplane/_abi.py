@@ -235,6 +235,20 @@ class FlowState(_Timed):
     LISTEN = 9, 120, False, True
     SYNACK = 10, 120, True, True
     UDP = 16, 300, False, False
+    SCTP_NONE = 32, 2, False, True
+    SCTP_INIT1 = 33, 4, False, True
+    SCTP_INIT = 34, 61, False, True
+    SCTP_C_SENT = 35, 61, False, True
+    SCTP_C_REPLIED = 36, 61, False, False
+    SCTP_C_WAIT = 37, 61, False, True
+    SCTP_COOKIE = 38, 61, False, False
+    SCTP_C_ECHOED = 39, 61, False, False
+    SCTP_ESTABLISHED = 40, 900, True, False
+    SCTP_S_SENT = 41, 61, False, False
+    SCTP_S_RECEIVED = 42, 61, False, False
+    SCTP_S_ACK_SENT = 43, 61, False, False
+    SCTP_REJECTED = 44, 4, False, True
+    SCTP_CLOSED = 45, 61, False, True
     ASSURED = 48, 360, False, False
 
 

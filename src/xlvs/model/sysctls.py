@@ -106,7 +106,7 @@ SYSCTLS = {
             "an ICMP error of no connection is left to the host in xlvs",
         ),
         Sysctl("secure_tcp", "0", "3: the stricter state table for TCP", read=_mode),
-        Sysctl("sloppy_sctp", "0", "any SCTP packet may open a connection", "SCTP services are not supported yet"),
+        Sysctl("sloppy_sctp", "0", "1: any SCTP packet but an ABORT may open a connection"),
         Sysctl("sloppy_tcp", "0", "any TCP packet but a reset may open a connection"),
         Sysctl("snat_reroute", "1", "replies are routed by their new source", "xlvs always does"),
         Sysctl("sync_persist_mode", "0", "only templates are sent to backups", _SYNC),

@@ -35,8 +35,6 @@ def admit(service: Service) -> None:
 
 def _missing(service: Service) -> str:
     """Return what *service* needs and no packet is given yet, "" if nothing."""
-    if service.key.protocol == "sctp":
-        return "SCTP services"
     return "persistence engines" if service.engine else ""
 
 

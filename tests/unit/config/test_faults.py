@@ -125,8 +125,6 @@ def test_one_fault_one_sentence(rest: str, complaint: str) -> None:
         ("{address: 192.0.2.1, port: 0}", "services[0]: virtual service 192.0.2.1:0/tcp takes every port, so it "
          "must be persistent"),
         ("{address: 192.0.2.1, port: 65536}", "services[0].listen.port: 65536 is outside 0..65535"),
-        ("{address: 192.0.2.1, port: 80, protocol: sctp}",
-         "services[0].listen.protocol: the protocol sctp is not supported yet"),
         ("{address: 192.0.2.1, port: 80, protocol: TCP}",
          "services[0].listen.protocol: unknown word 'TCP' (did you mean 'tcp'?)"),
         ("{address: 192.0.2.1, port: 80, proto: tcp}",

@@ -99,7 +99,7 @@ Only in xlvsadm:
     --server   address[:port],...     of these real servers
     --service  tcp:address:port       of this service; also udp:[address]:port, fwm:mark, or its name
     --state    state,...              in these states, as ESTABLISHED
-    --protocol tcp|udp                of this protocol
+    --protocol tcp|udp|sctp           of this protocol
     --older-than time                 without a packet for 30s, 5m, 2h, 1d or more
     --largest                         those with most bytes first
     --limit    number                 so many at most

@@ -32,7 +32,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--service", metavar="SERVICE", help="of this service: its name or id")
     group.add_argument("--client", metavar="ADDRESS[/BITS]", help="of this client, or of all of a prefix")
     group.add_argument("--state", **several, metavar="STATE", help="in these states, as established,syn_recv")  # type: ignore[arg-type]
-    group.add_argument("--protocol", choices=("tcp", "udp"))
+    group.add_argument("--protocol", choices=("tcp", "udp", "sctp"))
     group.add_argument("--older-than", metavar="TIME", help="without a packet for this long: 30s, 5m, 2h, 1d")
     group.add_argument("--sort", choices=("bytes",), help="those with most bytes first")
     group.add_argument("--limit", type=int, metavar="N", help="so many at most")

@@ -24,7 +24,7 @@ from xlvs.daemon.api.answers import READING, errors
 from xlvs.daemon.api.changes import Context
 from xlvs.daemon.api.table import listing
 from xlvs.daemon.api.table.tally import Tally
-from xlvs.daemon.api.table.wanted import PROTOCOLS, STATES
+from xlvs.daemon.api.table.wanted import PROTOCOLS, STATE_NAMES
 from xlvs.daemon.views import Array
 from xlvs.dataplane.flows import AGES, Counts, Filter
 from xlvs.errors import InvalidError
@@ -163,13 +163,22 @@ async def count_flows(
     clients, others = tally.largest(limit) if tally else ([], 0)
     return FlowCounts(
         found.flows,
-        {name: int(found.states[number]) for name, number in STATES.items() if found.states[number]},
+        _by_name(found.states.tolist()),
         [AgeCount(*row) for row in zip((0, *AGES), (*AGES, None), found.ages.tolist(), strict=True)],
         servers,
         more,
         [ClientCount(*row) for row in clients] if tally else UNSET,
         others if tally else UNSET,
     )
+
+
+def _by_name(states: Sequence[int]) -> dict[str, int]:
+    """Return how many flows are in the states of each name."""
+    found: dict[str, int] = {}
+    for number, name in STATE_NAMES.items():
+        if states[number]:
+            found[name] = found.get(name, 0) + states[number]
+    return found
 
 
 def _fields(words: str | None) -> Sequence[str]:

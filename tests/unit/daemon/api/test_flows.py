@@ -128,7 +128,7 @@ def test_a_parameter_may_be_given_twice(busy: Client) -> None:
         ({"state": "OPEN"}, "flows have no state 'OPEN' (one of NONE, ESTABLISHED, "),
         ({"older_than": "30"}, "'30' is no duration; write one as 30s, 5m, 2h or 1d"),
         ({"older_than": "-5m"}, "is no duration"),
-        ({"protocol": "sctp"}, "protocol"),
+        ({"protocol": "icmp"}, "protocol"),
         ({"sort": "packets"}, "sort"),
         ({"sort": "bytes", "limit": 100_001}, "limit=100001 is more than are sorted; ask for 100000 at most"),
         ({"serverr": "10.0.0.1"}, "unknown parameter 'serverr' (one of client, fields, "),

@@ -14,7 +14,7 @@ import numpy as np
 from xlvs.daemon import views
 from xlvs.daemon.api.table import columns
 from xlvs.daemon.api.table.columns import Cells
-from xlvs.daemon.api.table.wanted import PROTOCOLS, STATES
+from xlvs.daemon.api.table.wanted import PROTOCOLS, STATE_NAMES
 from xlvs.dataplane import _abi as abi
 from xlvs.dataplane.flows import Filter, is_template, protocols
 
@@ -30,8 +30,7 @@ _FEW, _MANY = 4096, 16384
 """Rows whose text is made at once: as many as these at least, unless there are no more, and at most."""
 
 _PROTOCOLS = columns.texts([PROTOCOLS.get(number, str(number)) for number in range(256)])
-_STATE_NAMES = {number: name for name, number in STATES.items()}
-_STATES = columns.texts([_STATE_NAMES.get(number, str(number)) for number in range(256)])
+_STATES = columns.texts([STATE_NAMES.get(number, str(number)) for number in range(256)])
 
 
 async def json(engine: views.Engine, wanted: Filter, limit: int | None, *, largest: bool) -> AsyncIterator[bytes]:

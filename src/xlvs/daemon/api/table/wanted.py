@@ -27,9 +27,13 @@ Bools = npt.NDArray[np.bool_]
 
 PROTOCOLS = {6: "tcp", 17: "udp", 132: "sctp", abi.PROTO_MARK: "ip"}
 """By number; a template of a service by mark is of any."""
-STATES = {state.name: int(state) for state in abi.FlowState}
+STATE_NAMES = {
+    int(state): state.name.removeprefix("SCTP_").replace("_", "-") if state.name.startswith("SCTP_") else state.name
+    for state in abi.FlowState
+}
+"""By number, as ipvsadm prints them: of SCTP with dashes.  Several protocols have a state `ESTABLISHED`."""
 
-_CLASSES = {"tcp": 0, "udp": 1}
+_CLASSES = {"tcp": 0, "udp": 1, "sctp": 2}
 """The class of a state's number (bpf/tbl/state.h)."""
 
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
@@ -52,7 +56,7 @@ def provide_wanted(
         list[str] | None,
         QueryParameter(name="state", description="In these states, as `ESTABLISHED`; commas between several."),
     ] = None,
-    protocol: Annotated[Literal["tcp", "udp"] | None, QueryParameter(description="Of this protocol.")] = None,
+    protocol: Annotated[Literal["tcp", "udp", "sctp"] | None, QueryParameter(description="Of this protocol.")] = None,
     older_than: Annotated[
         str | None, QueryParameter(description="Without a packet for this long: `30s`, `5m`, `2h`, `1d`.")
     ] = None,
@@ -135,8 +139,10 @@ def _key(state: State, word: str) -> ServiceKey:
 def _states(words: list[str]) -> Bools:
     found = np.zeros(abi.STATE_CODES, np.bool_)
     for word in words:
-        number = STATES.get(word.upper())
-        if number is None:
-            raise InvalidError(f"flows have no state {word!r} (one of {', '.join(STATES)})")
-        found[number] = True
+        numbers = [number for number, name in STATE_NAMES.items() if name == word.upper()]
+        if not numbers:
+            raise InvalidError(
+                f"flows have no state {word!r} (one of {', '.join(dict.fromkeys(STATE_NAMES.values()))})"
+            )
+        found[numbers] = True
     return found
