@@ -109,9 +109,12 @@ def test_a_stray_reply_is_told_by_icmp(director: Director, family: int, protocol
     assert out.verdict is SENT
     told = out.packet.decoded()
     assert (told.payload.src, told.payload.dst) == (net.DIRECTOR[family], net.server(family, 1))
-    assert bytes(reply.ip[:28]) in bytes(out.packet)
+    counted_down = packet_of(protocol, from_real(family), "A", link=from_server(1), ttl=63)
+    assert bytes(counted_down.ip[:28]) in bytes(out.packet)
     assert director.drops() == {"no_flow": 1}
     assert director.packet(reply, "xdp").verdict is PASS
+    dying = packet_of(protocol, from_real(family), "A", link=from_server(1), ttl=1)
+    assert director.packet(dying).verdict is PASS
     if protocol == "tcp":
         assert director.packet(tcp(from_real(family), "R", link=from_server(1))).verdict is PASS
     other = packet_of(protocol, from_real(family, 2), "A", link=from_server(2))

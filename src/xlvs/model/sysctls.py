@@ -93,8 +93,8 @@ SYSCTLS = {
         Sysctl("expire_nodest_conn", "0", "connections of a server that was deleted end with their next packet"),
         Sysctl("expire_quiescent_template", "0", "clients do not keep a persistent server whose weight is 0"),
         Sysctl(
-            "ignore_tunneled", "0", "packets in tunnels of others are not looked into for ICMP",
-            "xlvs looks into no tunnels but on real servers",
+            "ignore_tunneled", "0", "packets that came out of a tunnel are not balanced again",
+            "what a tunnel device hands up has no Ethernet header, and is never balanced in xlvs",
         ),
         Sysctl("lblc_expiration", "86400", "seconds that lblc remembers", "it is a day in xlvs"),
         Sysctl("lblcr_expiration", "86400", "seconds after which lblcr shrinks its sets", "it is a day in xlvs"),
