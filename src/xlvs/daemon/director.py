@@ -24,7 +24,7 @@ from xlvs.config import differences
 from xlvs.daemon import api, configuration
 from xlvs.daemon.attach import Attachments
 from xlvs.daemon.engine import Engine
-from xlvs.daemon.host import advice, sysctls, systemd
+from xlvs.daemon.host import advice, memory, sysctls, systemd
 from xlvs.daemon.host.devices import marks, segmenter
 from xlvs.daemon.host.interfaces import Wish
 from xlvs.daemon.host.netlink import Monitor, Netlink
@@ -42,12 +42,14 @@ from xlvs.dataplane import Loaded
 from xlvs.dataplane import _abi as abi
 from xlvs.dataplane.maglev import Filler
 from xlvs.errors import InvalidError, XlvsError
-from xlvs.model import MARK, Address, Match, ServiceKey, State
+from xlvs.model import MARK, Address, Match, ServiceKey, State, defences
 from xlvs.plan.matching import matches
 
 ICMP_PER_SECOND = 1000
 ACCEPT_LOCAL = "net.ipv4.conf.lo.accept_local"
 COLLECT_S = 5
+DEFEND_S = 1
+"""As IPVS looks at memory (ip_vs_ctl.c, DEFENSE_TIMER_PERIOD)."""
 PROBE_S = 20
 ADVISED_AT_ONCE = 1000
 STOP_S = 0.05
@@ -131,6 +133,7 @@ class Daemon:
         loop.add_reader(self._monitor.fileno(), self._heard)
         tasks = [
             loop.create_task(self._every(SAMPLE_S, self.engine.sample)),
+            loop.create_task(self._every(DEFEND_S, lambda elapsed: self._defend())),
             loop.create_task(self._every(COLLECT_S, lambda elapsed: self._collect())),
             loop.create_task(self._every(PROBE_S, lambda elapsed: self._tend())),
         ]
@@ -158,8 +161,7 @@ class Daemon:
     def changed(self) -> None:
         """Do what follows a change of the state."""
         state = self.engine.state
-        if self._configured != (state.timeouts, state.sysctls):
-            self._configure()
+        self._reconfigure()
         if state.services:
             _guarded(self._allow_local_clients)
             if not self._segmenter:
@@ -178,6 +180,20 @@ class Daemon:
         if purge:
             self._purge()
         asyncio.get_running_loop().call_later(STOP_S, self._stopping.set)
+
+    def sysctls(self) -> dict[str, str]:
+        """Return the sysctls that are not at their default, as they are in force at this moment."""
+        given = self.engine.state.sysctls
+        return defences.in_force(given, memory.free_pages()) if defences.is_automatic(given) else given
+
+    def _defend(self) -> None:
+        """Begin or end what is automatic among the defences."""
+        if defences.is_automatic(self.engine.state.sysctls):
+            self._reconfigure()
+
+    def _reconfigure(self) -> None:
+        if self._configured != (self.engine.state.timeouts, self.sysctls()):
+            self._configure()
 
     def facts(self) -> dict[str, Any]:
         """Return what there is to say of this process."""
@@ -240,9 +256,9 @@ class Daemon:
 
     def _configure(self) -> None:
         """Tell the programs what holds for the whole director."""
-        state = self.engine.state
-        self._kernel.configure(state.timeouts, self._netlink.loopback(), ICMP_PER_SECOND, state.sysctls)
-        self._configured = state.timeouts, state.sysctls
+        timeouts, switches = self.engine.state.timeouts, self.sysctls()
+        self._kernel.configure(timeouts, self._netlink.loopback(), ICMP_PER_SECOND, switches)
+        self._configured = timeouts, switches
 
     def _allow_local_clients(self) -> None:
         """Let replies to clients on this host come from the virtual address, which is the host's own."""

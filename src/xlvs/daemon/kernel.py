@@ -40,8 +40,8 @@ _SYSCTL_BITS = {
     "nat_icmp_send": abi.SYSCTL_NAT_ICMP_SEND,
     "pmtu_disc": abi.SYSCTL_PMTU_DISC,
 }
-_ALWAYS = 3
-"""The mode of a defence that is always on (ip_vs_ctl.c, update_defense_level)."""
+_ON = (2, 3)
+"""The modes of a defence that is in force: for now, and always (ip_vs_ctl.c, update_defense_level)."""
 
 _PREVIOUS = {"xlvs_xdp": ("previous_xdp", 0), "xlvs_in": ("previous_tc", 0), "xlvs_lo": ("previous_tc", 1)}
 """Where the program before finds its place, by its name."""
@@ -167,7 +167,7 @@ class Kernel:
     ) -> None:
         """Set what holds for the whole director; *timeouts* in seconds, *lo* the loopback's index.
 
-        *written* are the sysctls that are not as they were at first.
+        *written* are the sysctls that are not as they were at first, as in force (`xlvs.model.defences`).
         """
         idle = {state: state.idle_s for state in abi.FlowState}
         idle[abi.FlowState.ESTABLISHED] = timeouts["tcp"]
@@ -275,9 +275,9 @@ def _switches(given: Mapping[str, str]) -> tuple[int, int]:
     reuse = sysctls.value(given, "conn_reuse_mode")
     bits |= abi.SYSCTL_REUSE if reuse else 0
     bits |= abi.SYSCTL_REUSE_NO_OUTPUT if reuse & 2 else 0
-    bits |= abi.SYSCTL_SECURE_TCP if sysctls.value(given, "secure_tcp") == _ALWAYS else 0
-    bits |= abi.SYSCTL_DROP_ENTRY if sysctls.value(given, "drop_entry") == _ALWAYS else 0
-    rate = sysctls.value(given, "am_droprate") if sysctls.value(given, "drop_packet") == _ALWAYS else 0
+    bits |= abi.SYSCTL_SECURE_TCP if sysctls.value(given, "secure_tcp") in _ON else 0
+    bits |= abi.SYSCTL_DROP_ENTRY if sysctls.value(given, "drop_entry") in _ON else 0
+    rate = sysctls.value(given, "am_droprate") if sysctls.value(given, "drop_packet") in _ON else 0
     return bits, rate if rate >= 0 else 1
 
 

@@ -45,7 +45,7 @@ def _within(low: int, high: int) -> Callable[[str], str]:
 
 
 def _mode(text: str) -> str:
-    """Read 0, 1 or 3; 2 is automatic and in use at this moment, and so reads back as 1 (proc_do_defense_mode)."""
+    """Read 0, 1 or 3; 2 is 1 while it is in force, and so reads back as 1 for now (proc_do_defense_mode)."""
     mode = _int(text, 0, 3)
     return str(1 if mode == 2 else mode)
 
@@ -68,14 +68,13 @@ def _threshold(text: str) -> str:
 
 
 _SYNC = "xlvs does not synchronise connections yet"
-_MEMORY = "xlvs has a flow table of a fixed size and does not look at free memory; only mode 3, always, has an effect"
 _ESTIMATOR = "rates are computed by the daemon, not by kernel threads"
 
 SYSCTLS = {
     found.name: found
     for found in (
         Sysctl("am_droprate", "10", "with drop_packet=3: one of so many new connections is refused"),
-        Sysctl("amemthresh", "1024", "free pages below which the defences begin", _MEMORY),
+        Sysctl("amemthresh", "1024", "free pages below which the automatic defences are in force"),
         Sysctl("backup_only", "0", "a backup director balances nothing", _SYNC),
         Sysctl(
             "cache_bypass", "0", "without a cache server, packets go to where they were sent",
@@ -86,8 +85,8 @@ SYSCTLS = {
         Sysctl(
             "debug_level", "0", "how much the kernel logs", "xlvs has its own log", read=_within(0, 12),
         ),
-        Sysctl("drop_entry", "0", "3: half-open and silent connections are ended at random", read=_mode),
-        Sysctl("drop_packet", "0", "3: new connections are refused at the rate of am_droprate", read=_mode),
+        Sysctl("drop_entry", "0", "1 (while memory is scarce), 3: half-open and silent connections are ended at random", read=_mode),
+        Sysctl("drop_packet", "0", "3: new connections are refused at the rate of am_droprate; 1: while memory is scarce", read=_mode),
         Sysctl("est_cpulist", "", "CPUs for the estimator", _ESTIMATOR, read=str),
         Sysctl("est_nice", "0", "nice value of the estimator", _ESTIMATOR, read=_within(-20, 19)),
         Sysctl("expire_nodest_conn", "0", "connections of a server that was deleted end with their next packet"),
@@ -105,7 +104,7 @@ SYSCTLS = {
             "schedule_icmp", "0", "ICMP errors may open connections",
             "an ICMP error of no connection is left to the host in xlvs",
         ),
-        Sysctl("secure_tcp", "0", "3: the stricter state table for TCP", read=_mode),
+        Sysctl("secure_tcp", "0", "1 (while memory is scarce), 3: the stricter state table for TCP", read=_mode),
         Sysctl("sloppy_sctp", "0", "1: any SCTP packet but an ABORT may open a connection"),
         Sysctl("sloppy_tcp", "0", "any TCP packet but a reset may open a connection"),
         Sysctl("snat_reroute", "1", "replies are routed by their new source", "xlvs always does"),

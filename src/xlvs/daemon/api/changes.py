@@ -51,6 +51,9 @@ class Director(Protocol):
     def interfaces(self) -> list[dict[str, Any]]:
         """Return name, hook and why of each interface."""
 
+    def sysctls(self) -> dict[str, str]:
+        """Return the sysctls that are not at their default, as they are in force at this moment."""
+
     def warnings(self) -> list[str]:
         """Return what will break a method in use."""
 

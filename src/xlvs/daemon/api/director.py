@@ -15,6 +15,7 @@ from xlvs.daemon.api.answers import READING, TELLING, WRITING, answer, errors
 from xlvs.daemon.api.changes import Changed, Context, Write
 from xlvs.daemon.api.services import find
 from xlvs.daemon.api.types import Timeout
+from xlvs.model.defences import MODES
 from xlvs.model.sysctls import SYSCTLS, lookup, read
 
 
@@ -80,10 +81,9 @@ class SysctlView(msgspec.Struct, frozen=True):
 @get("/v1/sysctls", operation_id="listSysctls", summary="Show the sysctls", responses=errors(*READING))
 async def list_sysctls(state: Context) -> Response[list[SysctlView]]:
     """Return the switches that IPVS has under net/ipv4/vs, and what they are."""
-    have = state.director.engine.state
-    views = [
-        SysctlView(s.name, have.sysctls.get(s.name, s.default), s.default, s.text, s.lacks) for s in SYSCTLS.values()
-    ]
+    have, now = state.director.engine.state, state.director.sysctls()
+    values = {**have.sysctls, **{name: now[name] for name in MODES if name in now}}
+    views = [SysctlView(s.name, values.get(s.name, s.default), s.default, s.text, s.lacks) for s in SYSCTLS.values()]
     return answer(views, have.generation)
 
 

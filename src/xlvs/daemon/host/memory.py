@@ -6,6 +6,7 @@ other programs may be killed for.
 
 from __future__ import annotations
 
+import mmap
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -22,6 +23,15 @@ def available(meminfo: Path = MEMINFO) -> int:
         if name == "MemAvailable":
             return int(rest.split()[0]) << 10
     raise HostError(f"{meminfo} does not say how much memory is available (MemAvailable)")
+
+
+def free_pages(meminfo: Path = MEMINFO) -> int:
+    """Return how many pages are free or hold buffers (ip_vs_ctl.c, update_defense_level); raises `HostError`."""
+    found = dict(line.split(":", 1) for line in meminfo.read_text().splitlines() if ":" in line)
+    try:
+        return sum(int(found[name].split()[0]) for name in ("MemFree", "Buffers")) * 1024 // mmap.PAGESIZE
+    except KeyError as err:
+        raise HostError(f"{meminfo} does not say how much memory is free ({err})") from err
 
 
 def require(sizes: Mapping[str, int], free: int) -> None:

@@ -147,6 +147,10 @@ class FakeDirector:
         """Return one interface."""
         return [{"name": "eth0", "hook": "xdp", "why": "physical"}]
 
+    def sysctls(self) -> dict[str, str]:
+        """Return those of the state: there is memory."""
+        return self.engine.state.sysctls
+
     def warnings(self) -> list[str]:
         """Return one warning."""
         return ["forwarding is off"]
