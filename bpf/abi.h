@@ -34,6 +34,9 @@
 #define XLVS_MAX_PREFIXES	4096	/* for which packets get a firewall mark from us */
 #define XLVS_MAX_MATCHES	16	/* rules that hold for an address */
 #define XLVS_MAX_SHIFTS		16384	/* FTP control connections whose sequence numbers are shifted */
+#define XLVS_MAX_CALLS		16384	/* Call-IDs whose text is known */
+#define XLVS_CALL_MAX		255	/* bytes of a Call-ID (ip_vs.h, IP_VS_PEDATA_MAXLEN) */
+#define XLVS_SIP_TEXT		2048	/* bytes of a message that are read */
 #define XLVS_FTP_TEXT		128	/* bytes of a line that are read */
 #define XLVS_MAX_LOCALITIES	16384	/* as many as IPVS keeps for a service */
 #define XLVS_GATHERING		128	/* tunnelled packets of which a real server has some fragments; a power of two */
@@ -273,37 +276,7 @@ struct xlvs_stats {
 };
 
 #include "abi_flow.h"
-
-/* An FTP control connection: what behind the segment at *pos* is shifted by, and before it, modulo 2^32. */
-struct xlvs_shift_key {
-	__u32	client;
-	__u32	virt;
-	__be16	cport;
-	__u16	vport;		/* 0: of the service that has FTP at this address */
-};
-
-struct xlvs_shift {
-	__u32	pos;
-	__s32	before;
-	__s32	after;
-};
-
-/* A line of a control connection as it is read and rewritten; the stack is full. */
-struct xlvs_ftp {
-	__u8	bytes[XLVS_FTP_TEXT];
-	__u8	old[160];
-	__u8	fresh[160];
-	__u32	start;		/* where reading begins */
-	__u32	extended;	/* RFC 2428 */
-	__u32	bracket;	/* an opening one is to come */
-	__u32	delimiter;
-	__u32	fields;		/* that are complete */
-	__u32	number;		/* the one that is being read */
-	__u32	high;
-	__u32	first;		/* where the address begins, */
-	__u32	end;		/* and where it ends */
-	__u32	port;
-};
+#include "abi_text.h"
 
 #define XLVS_ADDR_VIP		(1 << 0)	/* a virtual address, or one with flows left */
 #define XLVS_ADDR_SERVER	(1 << 1)	/* a real server behind nat */
@@ -340,6 +313,7 @@ struct xlvs_config {
 	__u32	segmenter;	/* ifindex of the device that takes GSO packets and gives their segments back; 0: there is none */
 	__u32	drop_rate;	/* one of so many new connections is refused; 0: none */
 	__u32	marker;		/* ifindex of the device that packets leave by whose firewall mark may be a service's; 0: none is */
+	__u32	engines;	/* how many services go by the Call-ID */
 	__u32	matches;	/* how many prefixes of addresses have firewall marks from us */
 };
 

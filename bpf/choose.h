@@ -94,7 +94,35 @@ static __noinline int is_refused(void)
 	return asked && !(__sync_fetch_and_add(asked, 1) % c->drop_rate);
 }
 
-enum choice { NOT_OURS, CHOSEN, CHOSEN_ONCE, NO_SERVER, RACED, NEW, FULL, DEFENDED };
+enum choice { NOT_OURS, CHOSEN, CHOSEN_ONCE, NO_SERVER, RACED, NEW, FULL, DEFENDED, SILENT };
+
+static __always_inline struct xlvs_sip *the_sip(void)
+{
+	__u32 zero = 0;
+
+	return bpf_map_lookup_elem(&sip_text, &zero);
+}
+
+/* Why a packet of a service that goes by the Call-ID is dropped. */
+static __always_inline __u32 unheard(void)
+{
+	struct xlvs_sip *s = the_sip();
+
+	return s && s->known == XLVS_CALL_NONE ? XLVS_DROP_no_call : XLVS_DROP_no_server;
+}
+
+/* The template's client is the digest of the one call that sip.h has read. */
+static __always_inline int by_call(struct key *t)
+{
+	struct xlvs_sip *s = the_sip();
+
+	if (!s || s->known != XLVS_CALL_READ)
+		return 0;
+	s->known = XLVS_CALL_USED;
+	memcpy(&t->client, s->hash, sizeof(t->client));
+	t->v6 = 1;
+	return 1;
+}
 
 /*
  * The choice of a persistent service: the server that the client had, if it did.  *mark* is what the service was found
@@ -114,6 +142,8 @@ __noinline __u32 xlvs_choose_again(const struct pkt *p, const struct xlvs_servic
 	} else {
 		template_key(t, &p->src, svc->mask, &p->dst, by_port ? p->dport : 0, p->proto, p->v6);
 	}
+	if (unlikely(svc->engine) && !by_call(t))
+		return XLVS_NO_SERVER;
 	choice = xlvs_template_find(t, svc->persistent);
 	if (choice != XLVS_NO_SERVER)
 		return choice;
@@ -139,6 +169,10 @@ static __noinline int choose(struct walk *w)
 	svc = service_of(w, &kind);
 	if (!svc)
 		return NOT_OURS;
+#ifdef XLVS_XDP
+	if (unlikely(svc->engine))
+		return NOT_OURS;
+#endif
 	ops = svc->flags & XLVS_SERVICE_OPS && w->p.proto == IPPROTO_UDP;
 	if (ops && w->p.frag && !w->p.related) {		/* all fragments to one */
 		w->server = xlvs_stateless(svc, &w->p.src, w->p.sport);
@@ -154,7 +188,9 @@ static __noinline int choose(struct walk *w)
 		return DEFENDED;
 	w->server = svc->persistent ? xlvs_choose_again(&w->p, svc, kind == BY_MARK ? w->mark : 0, kind == BY_PORT)
 				    : xlvs_choose(svc, &w->p.src, &w->p.dst, w->p.sport);
-	return w->server == XLVS_NO_SERVER ? NO_SERVER : ops ? CHOSEN_ONCE : NEW;
+	if (w->server == XLVS_NO_SERVER)
+		return unlikely(svc->engine) ? SILENT : NO_SERVER;	/* who speaks SIP over UDP is told nothing, as by IPVS */
+	return ops ? CHOSEN_ONCE : NEW;
 }
 
 /* The table is full: choose as everybody will who has only the packet to go by. */
@@ -201,6 +237,19 @@ __noinline int xlvs_open(const struct pkt *p, __u32 choice, __u32 local)
 	k->fwd = CHOICE_FWD(choice);
 	k->local = local;
 	return flow_open(k);
+}
+
+/* Enter a flow that no packet at hand is of. */
+__noinline int xlvs_enter(struct key *k)
+{
+	int opened;
+
+	if (!k)
+		return OPEN_RACED;
+	opened = flow_open(k);
+	if (opened == OPENED)
+		count(XLVS_COUNT_flow_opened);
+	return opened;
 }
 
 static __always_inline int open_chosen(struct walk *w, int expected)

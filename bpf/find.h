@@ -91,7 +91,7 @@ static __always_inline __be16 virtual_port(const struct walk *w, const struct xl
 	return unlikely(s->flags & XLVS_SERVER_FTP) && w->found.flow ? READ_ONCE(w->found.flow->vport) : s->vport;
 }
 
-enum way { NO_WAY, TO_SERVER, TO_CLIENT, REFUSED, AGAIN, TURNED_AWAY };
+enum way { NO_WAY, TO_SERVER, TO_CLIENT, REFUSED, AGAIN, TURNED_AWAY, UNHEARD };
 
 /* A packet of a flow, by one lookup.  Flows come before services: a service that is deleted keeps its flows. */
 static __always_inline enum way find_known(struct walk *w, __u32 to, __u32 from, int local)
@@ -206,6 +206,8 @@ static __always_inline enum way begin(struct walk *w, __u32 to)
 		return REFUSED;
 	case DEFENDED:
 		return TURNED_AWAY;
+	case SILENT:
+		return UNHEARD;
 	case RACED:
 		return forward_find(w) ? TO_SERVER : AGAIN;
 	}

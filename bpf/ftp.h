@@ -351,9 +351,7 @@ __noinline int xlvs_ftp_expect(const struct xlvs_addr *client, const struct xlvs
 	k->state = XLVS_STATE_LISTEN;
 	k->fwd = XLVS_FWD_nat;
 	k->local = 0;
-	if (flow_open(k) == OPENED)
-		count(XLVS_COUNT_flow_opened);
-	return 1;
+	return xlvs_enter(k);
 }
 
 /* A packet of a control connection, before it is forwarded. */

@@ -341,6 +341,23 @@ struct {
 	__type(value, struct xlvs_ftp);
 } ftp_text SEC(".maps");
 
+/* K. Call-IDs by digest: for listings only. */
+struct {
+	__uint(schema_kernel, 1);
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, XLVS_MAX_CALLS);
+	__type(key, struct xlvs_addr);
+	__type(value, struct xlvs_call);
+} sip_calls SEC(".maps");
+
+struct {
+	__uint(schema_cache, 1);
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct xlvs_sip);
+} sip_text SEC(".maps");
+
 /* U. Which packets get a firewall mark from us.  Full: the daemon refuses the service. */
 struct {
 	__uint(schema_user, 1);

@@ -42,4 +42,12 @@ __noinline __u32 xlvs_match_mark(const struct walk *w)
 	return 0;
 }
 
+/* There are services by mark, and this hook does not know any: a packet that may open a flow goes on to Netfilter. */
+static __always_inline int awaits_mark(const struct walk *w, int local, int marked)
+{
+	struct xlvs_config *c = the_config();
+
+	return !local && !marked && !w->mark && c && unlikely(c->marker);
+}
+
 #endif

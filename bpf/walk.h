@@ -13,6 +13,7 @@
 
 #include "match.h"
 #include "ftp.h"
+#include "sip.h"
 #include "orphan.h"
 #include "fwd/nat.h"
 #include "fwd/route.h"
@@ -312,14 +313,6 @@ static __always_inline int is_special(ctx_t *ctx, struct walk *w, int local, int
 }
 #endif
 
-/* There are services by mark, and this hook does not know any: a packet that may open a flow goes on to Netfilter. */
-static __always_inline int awaits_mark(const struct walk *w, int local, int marked)
-{
-	struct xlvs_config *c = the_config();
-
-	return !local && !marked && !w->mark && c && unlikely(c->marker);
-}
-
 static __always_inline int walk(ctx_t *ctx, int local, int marked)
 {
 	struct xlvs_server *s;
@@ -361,6 +354,10 @@ static __always_inline int walk(ctx_t *ctx, int local, int marked)
 	if (unlikely(way == NO_WAY)) {
 		if (!marked)
 			hand_over(ctx, &w.p, local);
+#ifndef XLVS_XDP
+		if (has_engines() && w.p.proto == IPPROTO_UDP && to & XLVS_ADDR_VIP)
+			xlvs_sip_read(ctx, &w.p, w.mark);
+#endif
 		if (to & XLVS_ADDR_VIP && !awaits_mark(&w, local, marked))
 			way = begin(&w, to);
 	}
@@ -368,7 +365,11 @@ static __always_inline int walk(ctx_t *ctx, int local, int marked)
 		return drop(XLVS_DROP_busy);
 	if (way == TURNED_AWAY)
 		return drop(XLVS_DROP_defence);
+	if (way == UNHEARD)
+		return drop(unheard());
 #ifndef XLVS_XDP
+	if (unlikely(way == NO_WAY) && from && !local && has_engines() && sip_out(&w))
+		way = TO_CLIENT;
 	if (unlikely(way == NO_WAY) && from && !local && is_on(XLVS_SYSCTL_NAT_ICMP_SEND))
 		return tell_stray(ctx, &w);
 #endif

@@ -1,6 +1,6 @@
 """Write ``src/xlvs/dataplane/_abi.py``: what crosses the kernel border, as Python.
 
-Numbers come from the #defines of ``bpf/abi.h`` and ``bpf/abi_flow.h``, enums from the rows of ``bpf/tbl/*.h``,
+Numbers come from the #defines of ``bpf/abi.h`` and the parts it includes, enums from the rows of ``bpf/tbl/*.h``,
 struct layouts from the type information of a small object compiled from ``bpf/maps.h``.  ``--check`` writes nothing
 and exits with 1 when the file is out of date.  Refuses a header it cannot read in full, so that nothing is left out in
 silence.
@@ -103,7 +103,7 @@ def main(arguments: list[str]) -> int:
 
 def generate() -> str:
     """Return the module's text, not yet formatted."""
-    abi = "".join((BPF / name).read_text() for name in ("abi.h", "abi_flow.h"))
+    abi = "".join((BPF / name).read_text() for name in ("abi.h", "abi_flow.h", "abi_text.h"))
     parts = [HEADER, *(f"{name} = {value}" for name, value in constants(abi).items())]
     parts += [enum_class(table) for table in TABLES]
     parts += list(dtypes(compiled()))

@@ -26,13 +26,14 @@ PACKAGES = {
     "iperf3": "iperf3",
     "iptables": "iptables",
     "nft": "nftables",
+    "sipp": "sip-tester",
     "vsftpd": "vsftpd",
     STREAM_MODULE: "libnginx-mod-stream",
 }
 """Program, or the path of a file: the Debian package that brings it."""
 
 DEMO = ("ip", "nginx")
-TEST = (*DEMO, "wrk", "nft", "iptables", "curl", "vsftpd")
+TEST = (*DEMO, "wrk", "nft", "iptables", "curl", "vsftpd", "sipp")
 BENCH = (*TEST, "haproxy", "iperf3", STREAM_MODULE)
 
 SEARCH_PATH = os.environ.get("PATH", "") + ":/usr/local/sbin:/usr/sbin:/sbin"

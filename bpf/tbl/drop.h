@@ -16,3 +16,4 @@ XLVS_DROP(8,      no_source,        "The director has no address of its own from
 XLVS_DROP(9,      icmp_limit,       "The packet was dropped without an ICMP answer: too many were sent this second.")
 XLVS_DROP(10,     no_flow,          "A real server sent a reply that is of no connection; with nat_icmp_send it is told by ICMP.")
 XLVS_DROP(11,     defence,          "A new connection was refused by drop_packet.")
+XLVS_DROP(12,     no_call,          "The service goes by the Call-ID of SIP, and the packet has none that can be read.")

@@ -59,7 +59,6 @@ DIFFERENCES = [
         succeeds,
         "07-listings-6.1.0",
     ),
-    Row("not there yet: SIP", "--pe sip", refused("persistence engines are not supported yet")),
     Row("not there yet: the sync daemon", "--start-daemon", DAEMON),
     Row(
         "not there yet: the sync daemon",

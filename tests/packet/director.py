@@ -103,7 +103,7 @@ class Director:
     def reset(self) -> None:
         """Forget everything."""
         self._layout = Layout(self._kernel.limits)
-        for name in ("services", "addrs", "nat_servers", "fragments", "localities"):
+        for name in ("services", "addrs", "nat_servers", "fragments", "localities", "sip_calls"):
             self._maps[name].clear()
         self._zero("servers", "server_options", "slots", "sched_state", "interfaces", "addr_hints", "gathering")
         for name in ("drops", "counters", "server_stats", "service_stats", "scratch"):
@@ -150,6 +150,7 @@ class Director:
         self._kernel.begin_table()
         self._kernel.take_marked(0)
         self.forget_matches()
+        self._kernel.heed_calls(0)
         self._kernel.configure({"tcp": 900, "tcpfin": 120, "udp": 300}, net.LO, icmp_per_second, sysctls)
         record = self._maps["config"].get(0)
         for name, seconds in (idle_s or {}).items():
@@ -213,6 +214,8 @@ class Director:
         source = Address.parse(own) if own else None
         addresses = {s.address: (source or _source(s.address)) if sources else None for s in service.servers}
         self._change({service.key: service}, addresses)
+        if service.engine:
+            self._kernel.heed_calls(1)
         if service.match:
             self._kernel.put_matches(*matches({service.key: service.match}))
 

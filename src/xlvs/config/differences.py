@@ -77,6 +77,7 @@ def _service_fields(service: Service) -> dict[str, Any]:
         "table": service.table,
         "persistence": service.persistent,
         "netmask": service.netmask,
+        "engine": service.engine,
         "ops": service.ops,
         "match": ", ".join(map(str, service.match)),
         "device": service.device,

@@ -125,6 +125,9 @@ class Persistence(Struct, forbid_unknown_fields=True, gc=False):
     timeout: Annotated[
         Seconds | Duration, Meta(description="For how long: seconds, or a text such as 300s, 5m, 1h.")
     ] = 300
+    engine: Annotated[
+        Literal["sip"] | UnsetType, Meta(description="sip: calls count as clients do, by the Call-ID; udp only.")
+    ] = UNSET
     netmask: (
         Annotated[int, Meta(ge=1, le=128, description="Clients count as one if this many leading bits are equal.")]
         | UnsetType

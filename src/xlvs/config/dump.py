@@ -52,6 +52,8 @@ def entry(service: Service) -> dict[str, Any]:
         found["table"] = service.table
     if service.persistent:
         found["persistence"] = {"timeout": service.persistent}
+        if service.engine:
+            found["persistence"]["engine"] = service.engine
         if service.netmask:
             found["persistence"]["netmask"] = service.mask if key.version == 6 else service.mask.bit_count()
     if service.ops:

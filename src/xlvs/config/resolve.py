@@ -91,6 +91,8 @@ class Resolver:
         if table and scheduler != "mh":
             self._note((*path, "table"), f"the size of a table is for the scheduler mh; this service has {scheduler}")
         seconds, netmask = self._persistence((*path, "persistence"), key, entry.persistence)
+        persistence = entry.persistence
+        engine = "" if isinstance(persistence, UnsetType) or persistence.engine is UNSET else "sip"
         device = "" if isinstance(entry.address, UnsetType) else entry.address.device
         name = "" if isinstance(entry.name, UnsetType) else entry.name
         self._once(path, key, name)
@@ -114,6 +116,7 @@ class Resolver:
                 ops=entry.ops,
                 table=table,
                 match=match,
+                engine=engine,
             )
         except InvalidError as err:
             self._note(path, str(err))

@@ -171,6 +171,7 @@ class Daemon:
             _guarded(self._attachments.sync)
         _guarded(self._want_marks)
         _guarded(self._want_matches)
+        self._kernel.heed_calls(sum(bool(service.engine) for service in state.services.values()))
         _guarded(self._want_vips)
         if len(state.services) <= ADVISED_AT_ONCE:  # a look at a hundred thousand routes waits for the next round
             self._soon(self._advise)

@@ -20,6 +20,7 @@ from xlvs.model import sysctls
 from xlvs.plan import writes as w
 from xlvs.plan.layout import Layout, Limits
 from xlvs.plan.reading import read_layout, settle
+from xlvs.plan.records import as_bytes
 
 Array = npt.NDArray[Any]
 
@@ -148,6 +149,14 @@ class Kernel:
         found: Array = self._maps[f"{kind}_stats"].sums(number, 1)[0].view(np.int64)
         return found
 
+    def calls(self) -> dict[bytes, tuple[bytes, bytes]]:
+        """Return client and Call-ID by the digest that stands for both in templates."""
+        if not int(self._maps["config"].get(0)["engines"]):
+            return {}
+        digests, found = self._maps["sip_calls"].items()
+        texts = (bytes(call["id"])[: int(call["len"])] for call in found)
+        return dict(zip(as_bytes(digests), zip(as_bytes(found["client"]), texts, strict=True), strict=True))
+
     def reasons(self) -> dict[str, int]:
         """Return how many packets were dropped, by reason."""
         totals = self._maps["drops"].totals()
@@ -206,6 +215,12 @@ class Kernel:
         """Say by which device packets come whose firewall mark may be a service's; 0: by none."""
         record = self._maps["config"].get(0)
         record["marker"] = ifindex
+        self._maps["config"].put(0, record)
+
+    def heed_calls(self, services: int) -> None:
+        """Say how many services go by the Call-ID of SIP."""
+        record = self._maps["config"].get(0)
+        record["engines"] = services
         self._maps["config"].put(0, record)
 
     def put_matches(self, keys: Array, values: Array) -> None:

@@ -67,6 +67,9 @@ MAX_FRAGMENTS = 8192
 MAX_PREFIXES = 4096
 MAX_MATCHES = 16
 MAX_SHIFTS = 16384
+MAX_CALLS = 16384
+CALL_MAX = 255
+SIP_TEXT = 2048
 FTP_TEXT = 128
 MAX_LOCALITIES = 16384
 GATHERING = 128
@@ -147,6 +150,9 @@ SPILL_WAYS = 4
 PLACE_V6 = 2147483648
 PLACE_SPILL = 1073741824
 HOP_MOMENTS = 16
+CALL_NONE = 0
+CALL_READ = 1
+CALL_USED = 2
 
 
 class DropReason(_Told):
@@ -164,6 +170,7 @@ class DropReason(_Told):
     ICMP_LIMIT = 9, "The packet was dropped without an ICMP answer: too many were sent this second."
     NO_FLOW = 10, "A real server sent a reply that is of no connection; with nat_icmp_send it is told by ICMP."
     DEFENCE = 11, "A new connection was refused by drop_packet."
+    NO_CALL = 12, "The service goes by the Call-ID of SIP, and the packet has none that can be read."
 
 
 class Counter(_Told):
@@ -542,6 +549,22 @@ FTP: np.dtype[Any] = np.dtype(
         "itemsize": 488,
     }
 )
+CALL: np.dtype[Any] = np.dtype(
+    {
+        "names": ["client", "len", "id"],
+        "formats": [ADDR, "<u4", ("|u1", (256,))],
+        "offsets": [0, 16, 20],
+        "itemsize": 276,
+    }
+)
+SIP: np.dtype[Any] = np.dtype(
+    {
+        "names": ["hash", "known", "size", "state", "matched", "at", "domain", "call", "bytes", "pad"],
+        "formats": [("<u8", (2,)), "<u4", "<u4", "<u4", "<u4", "<u4", "<u4", CALL, ("|u1", (2048,)), ("|u1", (4,))],
+        "offsets": [0, 16, 20, 24, 28, 32, 36, 40, 316, 2364],
+        "itemsize": 2368,
+    }
+)
 MATCH_KEY: np.dtype[Any] = np.dtype(
     {"names": ["length", "addr"], "formats": ["<u4", ADDR], "offsets": [0, 4], "itemsize": 20}
 )
@@ -570,6 +593,7 @@ CONFIG: np.dtype[Any] = np.dtype(
             "segmenter",
             "drop_rate",
             "marker",
+            "engines",
             "matches",
         ],
         "formats": [
@@ -587,8 +611,9 @@ CONFIG: np.dtype[Any] = np.dtype(
             "<u4",
             "<u4",
             "<u4",
+            "<u4",
         ],
-        "offsets": [0, 256, 260, 264, 268, 272, 276, 280, 284, 288, 292, 296, 300, 304],
-        "itemsize": 308,
+        "offsets": [0, 256, 260, 264, 268, 272, 276, 280, 284, 288, 292, 296, 300, 304, 308],
+        "itemsize": 312,
     }
 )

@@ -7,7 +7,7 @@ here is refused what this xlvs does not know or does not do yet.
 from __future__ import annotations
 
 from xlvs import sched
-from xlvs.errors import InvalidError, NotUnicastError, ServiceExistsError, UnsupportedError
+from xlvs.errors import InvalidError, NotUnicastError, ServiceExistsError
 from xlvs.model import SCHED_FLAGS, Address, Server, Service, State
 from xlvs.model.state import check_family
 from xlvs.sched import mh
@@ -23,19 +23,12 @@ def admit(service: Service) -> None:
             f"{service.title} cannot have a table of {service.table} entries: mh can, of "
             f"{', '.join(map(str, mh.TABLE_SIZES))}; other schedulers have what they need"
         )
-    if missing := _missing(service):
-        raise UnsupportedError(f"{missing} are not supported yet")
     family = service.key.address[:12]  # the same for all IPv4 addresses
     for server in service.servers:
         address = server.address
         # Nearly all are plain IPv4 ones, and there may be a hundred thousand.
         if not (0 < address[12] < 224 and address.startswith(family)):
             _admit_server(service, server)
-
-
-def _missing(service: Service) -> str:
-    """Return what *service* needs and no packet is given yet, "" if nothing."""
-    return "persistence engines" if service.engine else ""
 
 
 def _admit_server(service: Service, server: Server) -> None:

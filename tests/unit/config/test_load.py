@@ -7,7 +7,7 @@ import json
 import pytest
 from msgspec import UNSET
 
-from xlvs.config import load
+from xlvs.config import dump, load
 from xlvs.config.reader import read_json, read_yaml
 from xlvs.model import Address, Server, Service, ServiceKey
 
@@ -145,3 +145,13 @@ services:
 def test_a_byte_order_mark_is_no_part_of_the_text() -> None:
     """Editors of another system put one in front."""
     assert services("\ufeffservices: []") == ()
+
+
+def test_an_engine() -> None:
+    """SIP calls instead of clients."""
+    text = (
+        "services: [{listen: {address: 192.0.2.1, port: 5060, protocol: udp}, persistence: {engine: sip}, ops: true}]"
+    )
+    (found,) = services(text)
+    assert (found.engine, found.persistent, found.ops) == ("sip", 300, True)
+    assert services(dump([found])) == (found,)

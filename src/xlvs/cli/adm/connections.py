@@ -19,7 +19,8 @@ _FIELDS = ("protocol", "expires_s", "state", "client", "virtual", "server")
 def fields(options: set[str]) -> tuple[str, ...]:
     """Return the columns to ask the daemon for."""
     idle = ("idle_s",) if "idle" in options else ()
-    return (*_FIELDS, *idle, *(("in_bytes", "out_bytes") if "bytes" in options else ()))
+    call = ("call",) if "persistent-conn" in options else ()
+    return (*_FIELDS, *idle, *(("in_bytes", "out_bytes") if "bytes" in options else ()), *call)
 
 
 def format_connections(blocks: Iterable[bytes], options: set[str]) -> Iterator[str]:
@@ -31,8 +32,9 @@ def format_connections(blocks: Iterable[bytes], options: set[str]) -> Iterator[s
     wanted = fields(options)
     yield "IPVS connection entries\n" + _title(options)
     width = header = len(wanted)
-    row = _ROW if width == len(_FIELDS) else _ROW[:-2] + b"%-18b" + b" %-6b" * ("idle" in options)
-    row += b"%b%b" * ("bytes" in options) + b"\n"
+    plain = not options & {"idle", "bytes"}
+    row = _ROW if plain else _ROW[:-2] + b"%-18b" + b" %-6b" * ("idle" in options)
+    row += b"%b%b" * ("bytes" in options) + b"%b" * ("persistent-conn" in options) + b"\n"
     times = _Times()
     for block in blocks:
         # One format for all rows of a block: a step of Python for each row would take twice as long.
@@ -47,6 +49,13 @@ def format_connections(blocks: Iterable[bytes], options: set[str]) -> Iterator[s
         for name, column in zip(wanted, range(width), strict=True):
             if name in ("expires_s", "idle_s"):
                 cells[column::width] = [times[seconds] for seconds in cells[column::width]]
+            elif name == "call":
+                cells[column::width] = [
+                    b" sip                " + call if call else b"" for call in cells[column::width]
+                ]
+                if plain:  # before a column that is there, the last one is padded
+                    ends = zip(cells[5::width], cells[column::width], strict=True)
+                    cells[5::width] = [b"%-16b" % end if call else end for end, call in ends]
             elif name in ("in_bytes", "out_bytes"):
                 cells[column::width] = [large(int(n), "exact" in options).encode() for n in cells[column::width]]
         yield (row * (len(cells) // width) % tuple(cells)).decode()

@@ -185,8 +185,8 @@ def _fields(words: str | None) -> Sequence[str]:
     """Return the columns that are asked for; raises `InvalidError`."""
     found = listing.FIELDS if words is None else words.split(",")
     for name in found:
-        if name not in listing.FIELDS:
-            raise InvalidError(f"flows have no column {name!r} (one of {', '.join(listing.FIELDS)})")
+        if name not in (*listing.FIELDS, listing.CALL):
+            raise InvalidError(f"flows have no column {name!r} (one of {', '.join((*listing.FIELDS, listing.CALL))})")
     return found
 
 

@@ -61,6 +61,10 @@ class FakeKernel:
         active, inactive, persistent = self.load_rows[number].tolist()
         return active, inactive, persistent
 
+    def calls(self) -> dict[bytes, tuple[bytes, bytes]]:
+        """Return none."""
+        return {}
+
     def reasons(self) -> dict[str, int]:
         """Return drops."""
         return {"no_server": 3}

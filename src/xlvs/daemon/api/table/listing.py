@@ -7,7 +7,7 @@ the memory of one part, and between two parts the daemon does other things.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 
 import numpy as np
 
@@ -24,7 +24,13 @@ MOST_SORTED = 100_000
 """How many flows are sorted at most: that many records are kept in memory."""
 
 FIELDS = ("protocol", "state", "expires_s", "client", "virtual", "server", "in_bytes", "out_bytes", "idle_s")
-"""The columns of CSV."""
+"""The columns of CSV; `CALL` only if it is asked for."""
+
+CALL = "call"
+"""The Call-ID of a template that has one."""
+
+Calls = Mapping[bytes, tuple[bytes, bytes]]
+"""Client and Call-ID by the digest that stands for both in a template."""
 
 _FEW, _MANY = 4096, 16384
 """Rows whose text is made at once: as many as these at least, unless there are no more, and at most."""
@@ -40,7 +46,7 @@ async def json(engine: views.Engine, wanted: Filter, limit: int | None, *, large
     """
     begun = False
     async for records in _flows(engine, wanted, limit, largest=largest):
-        rows = _json_rows(records, engine.layout.rows, engine.kernel.flows.hz())
+        rows = _json_rows(_Cells(records, engine.layout.rows, engine.kernel.flows.hz(), engine.kernel.calls()))
         yield rows if begun else b"[" + rows[1:]
         begun = True
     yield b"\n]\n" if begun else b"[]\n"
@@ -52,7 +58,8 @@ async def csv(
     """Yield the same as CSV with a header (RFC 4180, but for its line ends), only these *fields*."""
     yield ",".join(fields).encode() + b"\n"
     async for records in _flows(engine, wanted, limit, largest=largest):
-        yield _csv_rows(records, engine.layout.rows, engine.kernel.flows.hz(), fields)
+        cells = _Cells(records, engine.layout.rows, engine.kernel.flows.hz(), engine.kernel.calls())
+        yield _csv_rows(cells, fields)
 
 
 async def _flows(engine: views.Engine, wanted: Filter, limit: int | None, *, largest: bool) -> AsyncIterator[Array]:
@@ -102,12 +109,28 @@ def _largest(records: Array, most: int) -> Array:
 
 
 class _Cells:
-    """The columns of flows, by name, from *records*, the rows of all *servers* and how many jiffies a second has."""
+    """The columns of flows, by name, from *records*, the rows of all *servers* and how many jiffies a second has.
 
-    def __init__(self, records: Array, servers: Array, hz: int) -> None:
+    *calls* say what templates stand for that go by the Call-ID.
+    """
+
+    def __init__(self, records: Array, servers: Array, hz: int, calls: Calls) -> None:
         self._records = records
+        self._calls: dict[int, bytes] = {}
+        if calls:
+            self._resolve(calls)
         self._servers = np.take(servers, records["server"].astype(np.intp))
         self._hz = np.uint32(hz)
+
+    def _resolve(self, calls: Calls) -> None:
+        """Put the clients into templates, and note the Call-IDs, by row."""
+        self._records = self._records.copy()
+        clients = self._records["client"]
+        for row in np.flatnonzero(is_template(self._records)).tolist():
+            found = calls.get(clients[row].tobytes())
+            if found:
+                client, self._calls[row] = found
+                clients[row] = np.frombuffer(client, clients.dtype)[0]
 
     def __call__(self, name: str) -> list[Cells]:
         """Return one column, or address and port of one end."""
@@ -127,6 +150,9 @@ class _Cells:
                 return _end(records["virt"], records["vport"])
             case "server":
                 return _end(servers["addr"], _server_ports(servers, records["vport"]))
+            case "call":
+                found = np.array([self._calls.get(row, b"") for row in range(len(records))])
+                return [found.view(np.uint8).reshape(len(records), -1)]
             case "in_bytes":
                 return [columns.decimals(np.where(is_template(records), 0, records["in_bytes"]))]
             case _:
@@ -152,7 +178,7 @@ def _end(addresses: Array, ports: Array) -> list[Cells]:
     return [columns.addresses(words), columns.decimals(ports)]
 
 
-def _json_rows(records: Array, servers: Array, hz: int) -> bytes:
+def _json_rows(cells: _Cells) -> bytes:
     """Return a JSON object for each flow, with a comma and the end of a line before it."""
     between = iter(
         (
@@ -160,14 +186,12 @@ def _json_rows(records: Array, servers: Array, hz: int) -> bytes:
             b'],"server":["', b'",', b'],"bytes":[', b",", b'],"idle_s":',
         )
     )  # fmt: skip
-    cells = _Cells(records, servers, hz)
     pieces = [piece for name in FIELDS for column in cells(name) for piece in (next(between), column)]
     return columns.lines([*pieces, b"}"])
 
 
-def _csv_rows(records: Array, servers: Array, hz: int, fields: Sequence[str]) -> bytes:
+def _csv_rows(cells: _Cells, fields: Sequence[str]) -> bytes:
     """Return a line for each flow; ends are written as operators do."""
-    cells = _Cells(records, servers, hz)
     pieces: list[bytes | Cells] = []
     for name in fields:
         first, *port = cells(name)
