@@ -52,7 +52,11 @@ def answer(directory: Path, namespace: str, address: str) -> subprocess.Popen[st
 
 @pytest.mark.parametrize("ops", ["-o", ""], ids=["ops", "flows"])
 def test_all_messages_of_a_call_have_one_server(lab: Lab, ops: str, tmp_path: Path) -> None:
-    """INVITE, ACK and BYE of sixty calls, each from a port of its own: a server that gets a part of one fails it."""
+    """INVITE, ACK and BYE of sixty calls: a server that gets a part of one fails it.
+
+    The client's kernel may give two calls the same port, one after the other. Without `-o` the second of them belongs
+    to the flow of the first, as in IPVS, and has no template.
+    """
     virtual = f"{VIP[4]}:{5060 if ops else 5062}"
     lab.director.admin("-A", "-u", virtual, "-s", "rr", "-p", "300", "--pe", "sip", *ops.split())
     try:
@@ -67,12 +71,13 @@ def test_all_messages_of_a_call_have_one_server(lab: Lab, ops: str, tmp_path: Pa
         table = lab.director.admin("-L", "-n", "-c", "--persistent-conn")
         mine = [line for line in table.splitlines() if f" {virtual} " in line]
         rows = [line for line in mine if " ASSURED " in line]
-        assert len(rows) == CALLS
+        ports = {line.split()[3] for line in set(mine) - set(rows)}
+        assert len(rows) == (CALLS if ops else len(ports))
         found = [
             re.fullmatch(rf"UDP \S+ +ASSURED +{own}:0 +{virtual} +(\S+):5060 +sip +\S+@{own}", row) for row in rows
         ]
         assert sorted({match[1] for match in found if match}) == sorted(topology.server_addresses(4))
         assert all(found), rows
-        assert bool(set(mine) - set(rows)) == (not ops)
+        assert bool(ports) == (not ops)
     finally:
         lab.director.admin("-D", "-u", virtual)
