@@ -13,89 +13,8 @@
 #ifndef XLVS_DECAP_H
 #define XLVS_DECAP_H
 
-#include "fwd/tunnel.h"
+#include "tunnelled.h"
 #include "gather.h"
-
-/* What is between the outer IP header and the packet. */
-struct tunnelled {
-	__u32	room;		/* bytes before the packet, the outer IP header's among them */
-	__u8	proto;		/* what it is: IPPROTO_IPIP or IPPROTO_IPV6 */
-	__u8	is_part;	/* more fragments of the outer packet follow */
-	__be16	port;		/* gue: where it came in */
-	__u16	start;		/* remote checksum offload: what is to be summed, and where the sum goes; 0: nothing */
-	__u16	offset;
-};
-
-static __always_inline int decap_gre(ctx_t *ctx, struct tunnelled *t)
-{
-	struct gre_header *gre = at(ctx, ETH_HLEN + t->room, GRE_BYTES(0));
-
-	if (!gre || gre->flags & ~htons(GRE_CSUM))
-		return 0;
-	if (gre->protocol == htons(ETH_P_IP))
-		t->proto = IPPROTO_IPIP;
-	else if (gre->protocol == htons(ETH_P_IPV6))
-		t->proto = IPPROTO_IPV6;
-	else
-		return 0;
-	t->room += GRE_BYTES(gre->flags);
-	return 1;
-}
-
-static __always_inline int decap_gue(ctx_t *ctx, struct tunnelled *t)
-{
-	struct gue_header *gue = at(ctx, ETH_HLEN + t->room, GUE_BYTES(0));
-	int remote;
-
-	if (!gue)
-		return 0;
-	t->proto = gue->protocol;
-	t->port = gue->udp.dest;
-	remote = gue->words == 2;
-	if (gue->words && (!remote || gue->flags != htons(GUE_PRIVATE)))
-		return 0;
-	if (remote) {
-		gue = at(ctx, ETH_HLEN + t->room, sizeof(*gue));
-		if (!gue || gue->private != htonl(GUE_REMCSUM))
-			return 0;
-		t->start = ntohs(gue->start);
-		t->offset = ntohs(gue->offset);
-	}
-	t->room += GUE_BYTES(remote);
-	return 1;
-}
-
-/* The outer headers; false: they are none of a tunnel that we know. */
-static __always_inline int decap_outer(ctx_t *ctx, struct tunnelled *t)
-{
-	struct ethhdr *eth = at(ctx, 0, sizeof(*eth));
-
-	if (!eth)
-		return 0;
-	if (eth->h_proto == htons(ETH_P_IP)) {
-		struct iphdr *ip = at(ctx, ETH_HLEN, sizeof(*ip));
-
-		if (!ip || ip->version != 4 || ip->ihl != 5 || ip->frag_off & htons(IP_OFFSET))
-			return 0;
-		t->is_part = !!(ip->frag_off & htons(IP_MF));
-		t->proto = ip->protocol;
-		t->room = sizeof(*ip);
-	} else if (eth->h_proto == htons(ETH_P_IPV6)) {
-		struct ipv6hdr *ip = at(ctx, ETH_HLEN, sizeof(*ip));
-
-		if (!ip || ip->version != 6)
-			return 0;
-		t->proto = ip->nexthdr;
-		t->room = sizeof(*ip);
-	} else {
-		return 0;
-	}
-	if (t->proto == IPPROTO_GRE)
-		return decap_gre(ctx, t);
-	if (t->proto == IPPROTO_UDP)
-		return decap_gue(ctx, t);
-	return 1;
-}
 
 /* Complete the checksum that the sender left to us. */
 static __always_inline int decap_checksum(ctx_t *ctx, const struct tunnelled *t)
@@ -145,7 +64,9 @@ static __always_inline int decap(ctx_t *ctx)
 			return ~end;
 		pull_headers(ctx);
 	}
-	if (!decap_outer(ctx, &t))
+	eth = at(ctx, 0, sizeof(*eth));
+	if (!eth || (eth->h_proto != htons(ETH_P_IP) && eth->h_proto != htons(ETH_P_IPV6)) ||
+	    !read_tunnel(ctx, ETH_HLEN, eth->h_proto == htons(ETH_P_IPV6), &t))
 		return PASS;
 	if (t.proto == IPPROTO_IPIP) {
 		struct iphdr *ip = at(ctx, ETH_HLEN + t.room, sizeof(*ip));
@@ -153,14 +74,12 @@ static __always_inline int decap(ctx_t *ctx)
 		if (!ip || ip->version != 4)
 			return PASS;
 		set_v4(&inner, ip->daddr);
-	} else if (t.proto == IPPROTO_IPV6) {
+	} else {
 		struct ipv6hdr *ip = at(ctx, ETH_HLEN + t.room, sizeof(*ip));
 
 		if (!ip || ip->version != 6)
 			return PASS;
 		set_v6(&inner, &ip->daddr);
-	} else {
-		return PASS;
 	}
 	flags = bpf_map_lookup_elem(&addrs, &inner);
 	if (!flags || !(*flags & XLVS_ADDR_VIP) || (t.port && ntohs(t.port) != *flags >> XLVS_ADDR_PORT_SHIFT))

@@ -37,37 +37,40 @@ static __always_inline int is_icmp_error(ctx_t *ctx, const struct pkt *p)
 	return icmp->type == ICMP_DEST_UNREACH || icmp->type == ICMP_SOURCE_QUENCH || icmp->type == ICMP_TIME_EXCEEDED;
 }
 
-/* Read the quote; it was sent by the virtual service's server (*to_server*), or to it. */
-static __always_inline int parse_quote(ctx_t *ctx, const struct pkt *p, struct quote *q, int to_server)
+/* Whose packet is quoted, and where it went. */
+enum quoted { BY_VIRTUAL, TO_REAL, TO_VIRTUAL };
+
+/* Read the quote, which begins at *l3*. */
+static __always_inline int parse_quote(ctx_t *ctx, struct quote *q, __u16 l3, int v6, enum quoted which)
 {
 	struct key *k = &q->of;
 	struct xlvs_addr *src, *dst;
 	__be16 *ports;
 
 	k->now = bpf_jiffies64();
-	k->v6 = p->v6;
-	k->reply = !to_server;
-	src = to_server ? &k->other : &k->client;
-	dst = to_server ? &k->client : &k->other;
-	q->l3 = p->l4 + sizeof(struct icmp_bytes);
-	if (p->v6) {
-		struct ipv6hdr *ip = at(ctx, q->l3, sizeof(*ip));
+	k->v6 = v6;
+	k->reply = which == TO_REAL;
+	src = which == BY_VIRTUAL ? &k->other : &k->client;
+	dst = which == BY_VIRTUAL ? &k->client : &k->other;
+	q->l3 = l3;
+	if (v6) {
+		struct ipv6hdr *ip = at(ctx, l3, sizeof(*ip));
 
 		if (!ip || ip->version != 6)
 			return 0;
 		set_v6(src, &ip->saddr);
 		set_v6(dst, &ip->daddr);
 		k->proto = ip->nexthdr;
-		q->l4 = q->l3 + sizeof(*ip);
+		q->l4 = l3 + sizeof(*ip);
 	} else {
-		struct iphdr *ip = at(ctx, q->l3, sizeof(*ip));
+		struct iphdr *ip = at(ctx, l3, sizeof(*ip));
 
 		if (!ip || ip->version != 4 || ip->ihl < 5 || ip->frag_off & htons(IP_OFFSET))
 			return 0;
 		set_v4(src, ip->saddr);
 		set_v4(dst, ip->daddr);
 		k->proto = ip->protocol;
-		q->l4 = q->l3 + ip->ihl * 4;
+		q->l4 = l3 + ip->ihl * 4;
 	}
 	q->related = k->proto == IPPROTO_ESP || k->proto == IPPROTO_AH;
 	if (unlikely(q->related)) {
@@ -78,7 +81,7 @@ static __always_inline int parse_quote(ctx_t *ctx, const struct pkt *p, struct q
 	ports = at(ctx, q->l4, 4);
 	if (!ports || (k->proto != IPPROTO_TCP && k->proto != IPPROTO_UDP && k->proto != IPPROTO_SCTP))
 		return 0;
-	k->ports = ports[to_server ? 1 : 0] | (__u32)ports[to_server ? 0 : 1] << 16;
+	k->ports = ports[which == BY_VIRTUAL ? 1 : 0] | (__u32)ports[which == BY_VIRTUAL ? 0 : 1] << 16;
 	return 1;
 }
 
@@ -136,7 +139,7 @@ static __noinline int quoted_find(ctx_t *ctx, struct walk *w, int to_server)
 
 	if (!w || !q)
 		return 0;
-	return (to_server ? parse_quote(ctx, &w->p, q, 1) : parse_quote(ctx, &w->p, q, 0)) && flow_seek(&w->found, &q->of);
+	return parse_quote(ctx, q, w->p.l4 + ICMP_HEADER, w->p.v6, to_server ? BY_VIRTUAL : TO_REAL) && flow_seek(&w->found, &q->of);
 }
 
 static __always_inline int relay_leave(ctx_t *ctx, struct hop *hop)

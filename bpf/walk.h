@@ -21,7 +21,7 @@
 #include "fwd/tunnel.h"
 #ifndef XLVS_XDP
 #include "icmp.h"
-#include "relay.h"
+#include "relay_tunnel.h"
 #include "frag.h"
 #include "stray.h"
 #endif
@@ -302,6 +302,8 @@ static __always_inline int is_special(ctx_t *ctx, struct walk *w, int local, int
 		/* The client may be the director itself, by its virtual address. */
 		if (*verdict == PASS && !local && quoted_find(ctx, w, 0))
 			*verdict = relay_to_client(ctx, w);
+		if (*verdict == PASS && !local && tunnelled_find(ctx, w))
+			*verdict = relay_tunnel(ctx, w);
 		if (*verdict == PASS)
 			hand_over(ctx, &w->p, local);
 		return 1;

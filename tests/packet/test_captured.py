@@ -39,13 +39,10 @@ CHANGES = {
 """Before which packet that came the only service got which servers, address and weight."""
 
 _ONE_BY_ONE = "later fragments are wrapped as they come, the kernel puts them together and cuts the outer packet"
-_NOT_RELAYED = "an error of a router or server about the outer packet is left to the host"
 UNLIKE = {
     **{f"mtu-ipip-{families}": (12, _ONE_BY_ONE) for families in ("v6in4", "v6in6")},
     "mtu-gre-csum-v6in6": (12, _ONE_BY_ONE),
     "mtu-ipip-v4in6": (11, "without DF, too: the host cannot cut an outer IPv6 packet for us, so the client is told"),
-    "mtu-router-gue-v4in4": (1, _NOT_RELAYED),
-    "icmp-tun-noreceiver-v4": (1, _NOT_RELAYED),
     "nat_icmp_send0-v4": (0, "the host routes them, untranslated"),
 }
 """From which packet of the kernel's on ours are others, and why."""
