@@ -257,11 +257,10 @@ struct xlvs_locality_key {
 };
 
 #define XLVS_LOCALITY_SERVERS	16
-#define XLVS_LOCALITY_S		(24 * 60 * 60)	/* lblc_expiration, lblcr_expiration */
 
 struct xlvs_locality {
 	__u32	used;		/* second of CLOCK_MONOTONIC; a day later it counts no more */
-	__u32	changed;	/* likewise; a day later lblcr gives up the server with the most load */
+	__u32	changed;	/* likewise; `lblcr_s` later lblcr gives up the server with the most load */
 	__u32	n;
 	__u32	pad;
 	__u32	server[XLVS_LOCALITY_SERVERS];	/* numbers, in the order they came */
@@ -315,6 +314,8 @@ struct xlvs_config {
 	__u32	marker;		/* ifindex of the device that packets leave by whose firewall mark may be a service's; 0: none is */
 	__u32	engines;	/* how many services go by the Call-ID */
 	__u32	matches;	/* how many prefixes of addresses have firewall marks from us */
+	__u32	lblc_s;		/* seconds without a new flow after which lblc forgets a virtual address */
+	__u32	lblcr_s;	/* the same of lblcr, and how long its sets stay as large as they are */
 };
 
 /* Of a packet at the marker, its priority: it had no DF, which Netfilter has set. */

@@ -71,9 +71,11 @@ static __noinline struct xlvs_service *service_of(const struct walk *w, enum kin
 	return service_find(&w->p.dst, 0, w->p.proto);
 }
 
-/* SCTP is asked in a place of its own.  With sloppy_tcp any segment but a reset opens a connection. */
+/* What an ICMP error told of may always.  SCTP is asked in a place of its own.  With sloppy_tcp any segment but a reset opens a connection. */
 static __always_inline int may_open(const struct pkt *p)
 {
+	if (p->told)
+		return 1;
 #ifndef XLVS_XDP
 	if (unlikely(p->proto == IPPROTO_SCTP))
 		return sctp_opens(p, is_on(XLVS_SYSCTL_SLOPPY_SCTP));
@@ -225,14 +227,16 @@ __noinline int xlvs_open(const struct pkt *p, __u32 choice, __u32 local)
 		return OPEN_RACED;
 	k->server = CHOICE_NUMBER(choice);
 	k->state = XLVS_STATE_UDP;
-	if (p->proto == IPPROTO_TCP)
+	if (p->proto == IPPROTO_TCP && p->told)
+		k->state = XLVS_STATE_NONE;
+	else if (p->proto == IPPROTO_TCP)
 		k->state = tcp_step(XLVS_STATE_NONE, p->tcp, CHOICE_FWD(choice) == XLVS_FWD_nat ? TCP_INPUT : TCP_INPUT_ONLY,
 				    is_on(XLVS_SYSCTL_SECURE_TCP));
 #ifndef XLVS_XDP
 	if (p->proto == IPPROTO_SCTP)
 		k->state = XLVS_STATE_SCTP_NONE;	/* the step that the packet takes on its way is its first, and is not taken twice */
 #endif
-	if (k->state == XLVS_STATE_NONE)	/* a segment without flags, with sloppy_tcp */
+	if (k->state == XLVS_STATE_NONE && !p->told)	/* a segment without flags, with sloppy_tcp */
 		k->state = XLVS_STATE_CLOSE;
 	k->fwd = CHOICE_FWD(choice);
 	k->local = local;

@@ -370,7 +370,7 @@ struct {
 
 /* U. One value for the whole director. */
 struct {
-	__uint(schema_user, 4);
+	__uint(schema_user, 5);
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(max_entries, 1);
 	__type(key, __u32);

@@ -95,7 +95,8 @@ struct pkt {
 	__u8	frag;		/* FRAG_*, RELATED; 0: whole */
 	__u8	df : 1,		/* must not be fragmented on its way: DF, or IPv6 */
 		heal : 1,	/* came in where checksums may be partial (XDP) */
-		related : 1;	/* of the flow of another protocol */
+		related : 1,	/* of the flow of another protocol */
+		told : 1;	/* did not come itself: an ICMP error is about its flow (schedule_icmp) */
 };
 
 /*

@@ -21,10 +21,9 @@
 #include "fwd/tunnel.h"
 #ifndef XLVS_XDP
 #include "icmp.h"
-#include "relay_tunnel.h"
-#include "frag.h"
 #include "stray.h"
 #endif
+#include "special.h"
 
 /* Only frames for this host: a bridge port, or a second hook, must not balance what another will. */
 static __always_inline int is_ours(ctx_t *ctx, int *heal)
@@ -271,50 +270,6 @@ static __always_inline int to_client(ctx_t *ctx, struct walk *w, struct xlvs_ser
 	return hop_leave(ctx, &w->hop);
 }
 
-/* While flows of another table are taken over: the packet goes to the program that knows the rest of them. */
-static __always_inline void hand_over(ctx_t *ctx, const struct pkt *p, int local)
-{
-	struct xlvs_config *c = the_config();
-	struct xlvs_head *h = the_head();
-
-	/* The program before, if it is of this build, comes by here as well. */
-	if (!c || !h || likely(!c->handover) || c->handover_to != (__u32)h->seed[0] || (c->handover == XLVS_HANDOVER_KNOWN && p->proto == IPPROTO_TCP && tcp_opens(p->tcp)))
-		return;
-#ifdef XLVS_XDP
-	(void)local;
-	bpf_tail_call(ctx, &previous_xdp, 0);
-#else
-	bpf_tail_call(ctx, &previous_tc, local);
-#endif
-}
-
-#ifndef XLVS_XDP
-/* What only TC looks at.  True: the packet ends here, with *verdict*. */
-static __always_inline int is_special(ctx_t *ctx, struct walk *w, int local, int marked, int *verdict)
-{
-	struct xlvs_config *c = the_config();
-
-	*verdict = PASS;
-	if (is_icmp_error(ctx, &w->p)) {
-		/* Which addresses services by mark have, nobody knows. */
-		if ((addr_flags(&w->p.dst) & XLVS_ADDR_VIP || (c && (c->marker || c->matches))) && quoted_find(ctx, w, 1))
-			*verdict = relay_to_server(ctx, w);
-		/* The client may be the director itself, by its virtual address. */
-		if (*verdict == PASS && !local && quoted_find(ctx, w, 0))
-			*verdict = relay_to_client(ctx, w);
-		if (*verdict == PASS && !local && tunnelled_find(ctx, w))
-			*verdict = relay_tunnel(ctx, w);
-		if (*verdict == PASS)
-			hand_over(ctx, &w->p, local);
-		return 1;
-	}
-	if (w->p.proto != IPPROTO_TCP && w->p.proto != IPPROTO_UDP && w->p.proto != IPPROTO_SCTP)
-		return 1;
-	return w->p.frag && !w->p.related && (marked || has_matches() || addr_flags(&w->p.dst) & (XLVS_ADDR_VIP | XLVS_ADDR_DIRECTOR) ||
-			     addr_flags(&w->p.src) & XLVS_ADDR_SERVER) && !frag_ports(&w->p);
-}
-#endif
-
 static __always_inline int walk(ctx_t *ctx, int local, int marked)
 {
 	struct xlvs_server *s;
@@ -374,6 +329,12 @@ static __always_inline int walk(ctx_t *ctx, int local, int marked)
 		way = TO_CLIENT;
 	if (unlikely(way == NO_WAY) && from && !local && is_on(XLVS_SYSCTL_NAT_ICMP_SEND))
 		return tell_stray(ctx, &w);
+#endif
+#ifndef XLVS_XDP
+	if (unlikely(w.p.told))
+		return relay_told(ctx, &w, way);
+	if (way == REFUSED && is_bypass(ctx, &w))
+		return PASS;
 #endif
 	if (way == REFUSED)
 #ifdef XLVS_XDP

@@ -5,7 +5,7 @@
  * The flows to a virtual address go to the server that the last one went to,
  * unless that has more active flows than its weight says while another has less
  * than half of its own.  Then, or if the server takes no new flows, or if no
- * flow to the address came for a day, it is the server that wlc would take.
+ * flow to the address came for a day (lblc_expiration), it is the server that wlc would take.
  * (After ip_vs_lblc.c.)
  */
 #ifndef XLVS_SCHED_LBLC_H
@@ -22,7 +22,7 @@ __noinline __u32 xlvs_lblc_known(const struct xlvs_service *svc, const struct xl
 
 	if (!svc || !virt)
 		return XLVS_NO_SERVER;
-	l = locality_find(svc, virt, second_now());
+	l = locality_find(svc, virt, second_now(), lblc_s());
 	s = l ? look_at(svc, l) : NULL;
 	return s && is_good(svc, &s->least) ? s->least.slot.choice : XLVS_NO_SERVER;
 }
@@ -34,7 +34,7 @@ __noinline int xlvs_lblc_note(const struct xlvs_service *svc, const struct xlvs_
 
 	if (!svc || !virt)
 		return 0;
-	l = locality_find(svc, virt, now);
+	l = locality_find(svc, virt, now, lblc_s());
 	if (l)
 		WRITE_ONCE(l->server[0], CHOICE_NUMBER(choice));
 	else

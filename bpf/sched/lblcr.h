@@ -7,8 +7,8 @@
  * its weight says while another server of the service has less than half of its
  * own, or if there is none that takes new flows, the server that wlc would take
  * comes into the set and gets the flow.  A set of several that has not changed
- * for a day gives up the one with the most overhead for its weight.  (After
- * ip_vs_lblcr.c.)
+ * for a day (lblcr_expiration) gives up the one with the most overhead for its
+ * weight.  (After ip_vs_lblcr.c.)
  *
  * A set has room for 16; whoever comes then takes the place of a server that is
  * not there any more, or of the most loaded one.  IPVS knows no such limit.
@@ -68,11 +68,11 @@ __noinline __u32 xlvs_lblcr_known(const struct xlvs_service *svc, const struct x
 
 	if (!svc || !virt)
 		return XLVS_NO_SERVER;
-	l = locality_find(svc, virt, now);
+	l = locality_find(svc, virt, now, lblcr_s());
 	s = l ? look_at(svc, l) : NULL;
 	if (!l || !s)
 		return XLVS_NO_SERVER;
-	if (s->n > 1 && now - READ_ONCE(l->changed) > XLVS_LOCALITY_S)
+	if (s->n > 1 && now - READ_ONCE(l->changed) > lblcr_s())
 		set_shrink(l, s, now);
 	return is_good(svc, &s->least) ? s->least.slot.choice : XLVS_NO_SERVER;
 }
@@ -85,7 +85,7 @@ __noinline int xlvs_lblcr_note(const struct xlvs_service *svc, const struct xlvs
 
 	if (!svc || !virt || !s)
 		return 0;
-	l = locality_find(svc, virt, now);
+	l = locality_find(svc, virt, now, lblcr_s());
 	if (l)
 		set_add(l, s, CHOICE_NUMBER(choice), now);
 	else

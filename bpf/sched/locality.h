@@ -181,9 +181,9 @@ static __always_inline __u32 first_second(const struct xlvs_service *svc, __u32 
 	return now;
 }
 
-/* What is remembered of the address, unless it was not used for a day, or by this scheduler. */
+/* What is remembered of the address, unless it was not used for *for_s* seconds, or by this scheduler. */
 static __always_inline struct xlvs_locality *locality_find(const struct xlvs_service *svc, const struct xlvs_addr *virt,
-							    __u32 now)
+							    __u32 now, __u32 for_s)
 {
 	struct xlvs_locality_key *k = set_scratch(LOCALITY_KEY_AT);
 	__u32 first = first_second(svc, now);
@@ -194,11 +194,26 @@ static __always_inline struct xlvs_locality *locality_find(const struct xlvs_ser
 	k->virt = *virt;
 	k->service = svc->index / 2;
 	l = bpf_map_lookup_elem(&localities, k);
-	if (!l || now - READ_ONCE(l->used) >= XLVS_LOCALITY_S || (__s32)(READ_ONCE(l->used) - first) < 0)
+	if (!l || now - READ_ONCE(l->used) >= for_s || (__s32)(READ_ONCE(l->used) - first) < 0)
 		return NULL;
 	if (READ_ONCE(l->used) != now)
 		WRITE_ONCE(l->used, now);
 	return l;
+}
+
+/* After how many seconds lblc forgets an address, lblcr that and a server of a set; 0 without a configuration. */
+static __always_inline __u32 lblc_s(void)
+{
+	struct xlvs_config *c = the_config();
+
+	return c ? c->lblc_s : 0;
+}
+
+static __always_inline __u32 lblcr_s(void)
+{
+	struct xlvs_config *c = the_config();
+
+	return c ? c->lblcr_s : 0;
 }
 
 /* Remember one server of the address that was looked for last. */

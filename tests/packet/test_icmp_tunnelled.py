@@ -1,4 +1,4 @@
-"""ICMP errors about what the director tunnelled: the client is told the same of its own packet, by the virtual address."""
+"""ICMP errors about what the director tunnelled: the client is told the same of its own packet."""
 
 from __future__ import annotations
 
@@ -44,7 +44,9 @@ def about(kind: str, outer: int, quote: bytes, *, mtu: int = 0, src: str = "") -
 def told(kind: str, family: int, outer: int, quote: bytes, *, mtu: int = 0) -> Frame:
     """Return what the client is to get: of one family the same error, else the nearest there is."""
     if family != outer and kind != "too-big":
-        frame = error("unreachable", net.VIP[family], net.CLIENT[family], quote, tos=0xC0 * (family == 4), link=TO_CLIENT)
+        frame = error(
+            "unreachable", net.VIP[family], net.CLIENT[family], quote, tos=0xC0 * (family == 4), link=TO_CLIENT
+        )
         return recoded(frame, family, {4: 1, 6: 3}[family])
     tos = 0xC0 if family == 4 else 0
     return error(kind, net.VIP[family], net.CLIENT[family], quote, mtu=mtu, tos=tos, link=TO_CLIENT)

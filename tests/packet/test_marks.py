@@ -18,7 +18,7 @@ from tests.packet.frames import (
     udp,
 )
 from xlvs.dataplane import _abi as abi
-from xlvs.model import Address, Server, Service, ServiceKey
+from xlvs.model import Address, Match, Server, Service, ServiceKey
 
 ELSEWHERE = {4: "203.0.113.9", 6: "2001:db8:9::9"}
 """An address that no service has."""
@@ -90,6 +90,28 @@ def test_another_mark_passes_as_it_came(director: Director, family: int) -> None
         out = director.packet(at_marker(sent), "mark", mark=mark)
         assert (out.verdict, out.packet) == (PASS, sent)
     assert director.flows() == []
+
+
+@pytest.mark.parametrize("marked_by", ["netfilter", "match"])
+def test_without_a_server_what_was_asked_for_elsewhere_gets_there(
+    director: Director, family: int, protocol: str, marked_by: str
+) -> None:
+    """cache_bypass: refused by default, else the host's to send on, unless it is for the host (ip_vs_leave)."""
+    everything = Match.parse("0.0.0.0/0" if family == 4 else "::/0")
+    service = by_mark(family, match=(everything,) if marked_by == "match" else ()).with_servers(())
+
+    def passes(address: str) -> bool:
+        sent = packet_of(protocol, f"{at(net.CLIENT[family], 4000)} > {at(address, 443)}")
+        out = director.packet(sent) if service.match else director.packet(at_marker(sent), "mark", mark=7)
+        return (out.verdict, out.packet) == (PASS, sent)
+
+    director.put(service)
+    assert not passes(net.server(family, 5))
+    director.configure(sysctls={"cache_bypass": "1"})
+    director.put(service)
+    assert passes(net.server(family, 5))
+    assert not passes(net.VIP[family])
+    director.configure()
 
 
 def test_the_mark_wins(director: Director, family: int) -> None:

@@ -180,6 +180,26 @@ def test_what_is_remembered_of_an_address_grows_old(roomy: Director, scheduler: 
             assert trial.connect(*client) == expected
 
 
+@pytest.mark.parametrize("scheduler", ["lblc", "lblcr"])
+def test_how_long_an_address_is_remembered_is_said(roomy: Director, scheduler: str, hook: str) -> None:
+    """lblc_expiration and lblcr_expiration, each of its own scheduler."""
+    servers = [Server(address, 80, "nat", 4) for address in farm.addresses(4)[:2]]
+    service = Service(ServiceKey("tcp", Address.parse("192.0.2.1"), 80), scheduler, servers=tuple(servers))
+    there = farm.Farm(roomy, service, hook)
+    there.change(servers)
+    client = Address.parse("198.51.100.7")
+    try:
+        for name, passed, expected in (
+            (scheduler, 0, 1), (scheduler, 9, 1), (scheduler, 10, 0),
+            ({"lblc": "lblcr", "lblcr": "lblc"}[scheduler], 10, 0),
+        ):  # fmt: skip
+            roomy.configure(sysctls={f"{name}_expiration": "10"})
+            roomy.age(passed)
+            assert there.connect(client, 1000 + 100 * passed + len(name)) == servers[expected].address
+    finally:
+        roomy.configure()
+
+
 def test_another_scheduler_s_memory_is_not_used(roomy: Director, hook: str) -> None:
     """A service that had lblc before, and has it again, begins like a new one."""
     servers = [Server(address, 80, "nat", 4) for address in farm.addresses(4)[:2]]

@@ -40,6 +40,8 @@ _SYSCTL_BITS = {
     "expire_quiescent_template": abi.SYSCTL_EXPIRE_QUIESCENT,
     "nat_icmp_send": abi.SYSCTL_NAT_ICMP_SEND,
     "pmtu_disc": abi.SYSCTL_PMTU_DISC,
+    "schedule_icmp": abi.SYSCTL_SCHEDULE_ICMP,
+    "cache_bypass": abi.SYSCTL_CACHE_BYPASS,
 }
 _ON = (2, 3)
 """The modes of a defence that is in force: for now, and always (ip_vs_ctl.c, update_defense_level)."""
@@ -189,6 +191,8 @@ class Kernel:
         record["hz"], record["moment_shift"] = hz, (hz // 2).bit_length() - 1
         record["lo"], record["icmp_per_second"], record["abi"] = lo, icmp_per_second, abi.ABI
         record["sysctls"], record["drop_rate"] = _switches(written or {})
+        for name in ("lblc", "lblcr"):
+            record[f"{name}_s"] = max(sysctls.value(written or {}, f"{name}_expiration"), 0)
         self._maps["config"].put(0, record)
 
     def begin_table(self) -> None:

@@ -103,7 +103,6 @@ TUNNEL_REMCSUM = 2
 PAGE_SERVERS = 1024
 POS_HEAD = 4294967295
 LOCALITY_SERVERS = 16
-LOCALITY_S = 86400
 ADDR_VIP = 1
 ADDR_SERVER = 2
 ADDR_DIRECTOR = 4
@@ -595,6 +594,8 @@ CONFIG: np.dtype[Any] = np.dtype(
             "marker",
             "engines",
             "matches",
+            "lblc_s",
+            "lblcr_s",
         ],
         "formats": [
             ("<u4", (64,)),
@@ -612,8 +613,10 @@ CONFIG: np.dtype[Any] = np.dtype(
             "<u4",
             "<u4",
             "<u4",
+            "<u4",
+            "<u4",
         ],
-        "offsets": [0, 256, 260, 264, 268, 272, 276, 280, 284, 288, 292, 296, 300, 304, 308],
-        "itemsize": 312,
+        "offsets": [0, 256, 260, 264, 268, 272, 276, 280, 284, 288, 292, 296, 300, 304, 308, 312, 316],
+        "itemsize": 320,
     }
 )
