@@ -209,7 +209,7 @@ struct xlvs_server {
 #define XLVS_SERVER_LIMITED	(1 << 0)	/* has thresholds */
 #define XLVS_SERVER_PERSISTENT	(1 << 1)	/* its service is persistent */
 #define XLVS_SERVER_QUIESCENT	(1 << 2)	/* and its weight is 0 */
-#define XLVS_SERVER_FTP		(1 << 4)	/* its service is FTP: a flow of another port than the service's is a data connection */
+#define XLVS_SERVER_FTP		(1 << 4)	/* behind nat, with control connections of FTP: a flow of another port than the service's is a data connection */
 #define XLVS_SERVER_ANY_PORT	(1 << 3)	/* nat leaves the port that the client asked for */
 
 /* What few packets need to know about a server. */
@@ -280,7 +280,7 @@ struct xlvs_stats {
 #define XLVS_ADDR_VIP		(1 << 0)	/* a virtual address, or one with flows left */
 #define XLVS_ADDR_SERVER	(1 << 1)	/* a real server behind nat */
 #define XLVS_ADDR_DIRECTOR	(1 << 2)	/* an address that local clients of route and ipip appear from */
-#define XLVS_ADDR_FTP		(1 << 3)	/* a virtual address with an FTP service */
+#define XLVS_ADDR_FTP		(1 << 3)	/* a virtual address at which FTP may be spoken */
 
 /* On a real server, above: the UDP port at which gue brings packets for the address. */
 #define XLVS_ADDR_PORT_SHIFT	16

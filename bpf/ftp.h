@@ -17,11 +17,13 @@
 
 #include "find.h"
 
-/* The packet is of the control connection of a service that has one. */
+#define PORT_FTP	21	/* of control connections; IPVS looks at no others, whatever the service's port is */
+
+/* The packet is of a control connection. */
 static __always_inline int is_ftp_control(const struct walk *w, const struct xlvs_server *s)
 {
-	return unlikely(s->flags & XLVS_SERVER_FTP) && w->found.flow && WORD_FWD(w->found.word) == XLVS_FWD_nat &&
-	       READ_ONCE(w->found.flow->vport) == s->vport;
+	return unlikely(s->flags & XLVS_SERVER_FTP) && w->p.proto == IPPROTO_TCP && w->found.flow &&
+	       WORD_FWD(w->found.word) == XLVS_FWD_nat && READ_ONCE(w->found.flow->vport) == htons(PORT_FTP);
 }
 
 #ifndef XLVS_XDP
@@ -357,13 +359,17 @@ __noinline int xlvs_ftp_expect(const struct xlvs_addr *client, const struct xlvs
 /* A packet of a control connection, before it is forwarded. */
 static __always_inline void ftp_control(ctx_t *ctx, struct walk *w, const struct xlvs_server *s, int reply)
 {
-	__u32 port = xlvs_ftp_read(ctx, &w->p, &s->virt, reply), data = (__u16)(ntohs(s->vport) - 1);
+	const struct xlvs_addr *virt = reply ? virtual_end(w, s) : &w->p.dst;
+	__u32 port;
 
+	if (!virt)
+		return;
+	port = xlvs_ftp_read(ctx, &w->p, virt, reply);
 	if (port)
-		xlvs_ftp_expect(reply ? &w->p.dst : &w->p.src, &s->virt,
-				reply ? (__u32)htons(port) << 16 : (__u32)htons(data) << 16 | htons(port), w->server, w->p.v6);
+		xlvs_ftp_expect(reply ? &w->p.dst : &w->p.src, virt,
+				reply ? (__u32)htons(port) << 16 : (__u32)htons(PORT_FTP - 1) << 16 | htons(port), w->server, w->p.v6);
 	if (!w->p.v6)
-		xlvs_ftp_shift(ctx, &w->p, &s->virt, reply);
+		xlvs_ftp_shift(ctx, &w->p, virt, reply);
 }
 
 #endif

@@ -295,11 +295,11 @@ static __always_inline int walk(ctx_t *ctx, int local, int marked)
 	if (is_special(ctx, &w, local, marked, &verdict))
 		return verdict;
 #endif
-	to = marked ? XLVS_ADDR_VIP : addr_hint(&w.p.dst);
+	to = marked ? XLVS_ADDR_VIP | XLVS_ADDR_FTP : addr_hint(&w.p.dst);
 	if (has_matches() && !w.mark) {
 		w.mark = xlvs_match_mark(&w);
 		if (w.mark)
-			to |= XLVS_ADDR_VIP;
+			to |= XLVS_ADDR_VIP | XLVS_ADDR_FTP;
 	}
 	from = to & XLVS_ADDR_VIP ? 0 : addr_hint(&w.p.src);
 	if (!(to & XLVS_ADDR_VIP) && !from)

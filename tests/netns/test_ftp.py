@@ -60,11 +60,16 @@ def lab(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
         for number, namespace in enumerate(lab.topology.servers, 1):
             stack.callback(servers.stop, start(directory, root, f"ftp{number}", namespace))
         for family in (4, 6):
-            virtual = endpoint(family, VIP[family], 21)
-            lab.director.admin("-A", "-t", virtual, "-s", "rr")
-            for address in topology.server_addresses(family):
-                lab.director.admin("-a", "-t", virtual, "-r", endpoint(family, address, 21), "-m")
+            serve(lab, family)
         yield lab
+
+
+def serve(lab: Lab, family: int) -> None:
+    """Make the service at the port of FTP."""
+    virtual = endpoint(family, VIP[family], 21)
+    lab.director.admin("-A", "-t", virtual, "-s", "rr")
+    for address in topology.server_addresses(family):
+        lab.director.admin("-a", "-t", virtual, "-r", endpoint(family, address, 21), "-m")
 
 
 def start(directory: Path, root: Path, name: str, namespace: str) -> subprocess.Popen[str]:
@@ -127,6 +132,25 @@ def test_files_come_whole(lab: Lab, family: int, mode: str, tmp_path: Path) -> N
         assert f"{endpoint(family, VIP[family], 20)}" in flows
     else:
         assert f"{endpoint(family, VIP[family], 500)}" in flows
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("family", [4, 6], ids=["v4", "v6"])
+def test_a_persistent_service_of_every_port(lab: Lab, family: int, mode: str, tmp_path: Path) -> None:
+    """Control connections are known by their port, here too."""
+    port21, every = (endpoint(family, VIP[family], port) for port in (21, 0))
+    lab.director.admin("-D", "-t", port21)
+    lab.director.admin("-A", "-t", every, "-s", "rr", "-p", "60")
+    try:
+        for address in topology.server_addresses(family):
+            lab.director.admin("-a", "-t", every, "-r", endpoint(family, address, 0), "-m")
+        said = fetch(lab, family, mode, ["large", "small"], tmp_path / "got")
+        assert digest(tmp_path / "got" / "large") == digest(lab.directory / "root" / "large")
+        if family == 4 and mode == "passive":
+            assert f"227 Entering Passive Mode ({VIP[4].replace('.', ',')}," in said
+    finally:
+        lab.director.admin("-D", "-t", every)
+        serve(lab, family)
 
 
 def test_a_daemon_that_dies_is_not_missed(lab: Lab, tmp_path: Path) -> None:

@@ -185,3 +185,15 @@ def _fields(one: Frame) -> Iterator[tuple[str, str]]:
             yield f"{depth}.{layer.name}.{field.name}", str(layer.getfieldval(field.name))
         layer = layer.payload if layer.payload else None
         depth += 1
+
+
+def at_marker(sent: Frame) -> Frame:
+    """Return the frame as Netfilter's duplicate of it: its TTL counted down."""
+    packet = sent.decoded()
+    ip = packet.payload
+    if packet.type == 0x0800:
+        ip.ttl -= 1
+        del ip.chksum
+    else:
+        ip.hlim -= 1
+    return Frame(bytes(packet))

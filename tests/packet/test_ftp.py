@@ -9,7 +9,8 @@ import pytest
 
 from tests.packet import network as net
 from tests.packet.director import PASS, SENT, Director, Out, at
-from tests.packet.frames import TO_CLIENT, Frame, from_server, tcp, to_server
+from tests.packet.frames import TO_CLIENT, Frame, at_marker, from_server, tcp, to_server, udp
+from xlvs.model import Address, Match, Server, Service, ServiceKey
 
 PORT = 50004
 NAMED = {
@@ -28,6 +29,7 @@ class Session:
     family: int
     server: int = 0
     cport: int = 4000
+    mark: int = 0
 
     def __post_init__(self) -> None:
         self.connect()
@@ -50,7 +52,13 @@ class Session:
 
     def say(self, payload: bytes, flags: str = "PA", **fields: Any) -> Out:
         """Send a client's segment."""
-        return self.director.packet(tcp(self.way(), flags, payload, **fields))
+        return self.send(tcp(self.way(), flags, payload, **fields))
+
+    def send(self, frame: Frame) -> Out:
+        """Send from the client: through the marker, if Netfilter is to mark it."""
+        if self.mark:
+            return self.director.packet(at_marker(frame), "mark", mark=self.mark)
+        return self.director.packet(frame)
 
     def answer(self, payload: bytes, flags: str = "PA", **fields: Any) -> Out:
         """Send a server's segment."""
@@ -94,6 +102,43 @@ def test_a_passive_answer_names_the_virtual_address(session4: Session, named: st
     assert session4.answer(NAMED[named]).packet == session4.heard(VIRTUAL)
     assert session4.expected() == [(0, PORT)]
     passive(session4)
+
+
+@pytest.mark.parametrize("kind", ["every port", "match", "netfilter"])
+@pytest.mark.parametrize("persistent", [0, 300])
+def test_a_service_of_many_ports(director: Director, family: int, kind: str, persistent: int) -> None:
+    """By mark, or for every port: what is at port 21 is a control connection, too (ip_vs_ftp.c goes by the port)."""
+    if kind == "every port" and not persistent:
+        return  # there is no such service
+    vip = Address.parse(net.VIP[family])
+    key = ServiceKey("tcp", vip, 0) if kind == "every port" else ServiceKey.of_mark(7, family)
+    servers = tuple(Server(Address.parse(net.server(family, n)), 0, "nat") for n in (1, 2))
+    match = (Match.parse(net.VIP[family]),) if kind == "match" else ()
+    director.put(Service(key, "rr", servers=servers, persistent=persistent, match=match))
+    session = Session(director, family, mark=7 if kind == "netfilter" else 0)
+    named = NAMED["10,0,0,1"] if family == 4 else b"229 Entering Extended Passive Mode (|||50004|)\r\n"
+    assert session.answer(named).packet == session.heard(VIRTUAL if family == 4 else named)
+    assert session.expected() == [(0, PORT)]
+    for port in (4500, 4501) if persistent else (4500,):  # the second is a connection of its own
+        out = session.send(tcp(session.way(PORT, port), "S"))
+        assert out.packet == tcp(session.way(PORT, port, real=True), "S", ttl=63, link=to_server(session.server))
+    said = f"EPRT |{1 if family == 4 else 2}|{net.CLIENT[family]}|48223|\r\n".encode()
+    session.say(said, seq=100)
+    assert session.expected() == [(48223, 20)]
+    syn = tcp(session.back(20, 48223, real=True), "S", link=from_server(session.server))
+    assert director.packet(syn).packet == tcp(session.back(20, 48223), "S", ttl=63, link=TO_CLIENT)
+
+
+def test_a_datagram_at_its_port_is_none(director: Director, family: int) -> None:
+    """A service by mark may get both."""
+    server = Server(Address.parse(net.server(family, 1)), 0, "nat")
+    director.put(Service(ServiceKey.of_mark(7, family), "rr", servers=(server,), match=(Match.parse(net.VIP[family]),)))
+    director.packet(udp(f"{at(net.CLIENT[family], 4000)} > {at(net.VIP[family], 21)}"))
+    back = f"{at(net.server(family, 1), 21)} > {at(net.CLIENT[family], 4000)}"
+    out = director.packet(udp(back, payload=NAMED["10,0,0,1"], link=from_server(1)))
+    want = f"{at(net.VIP[family], 21)} > {at(net.CLIENT[family], 4000)}"
+    assert out.packet == udp(want, payload=NAMED["10,0,0,1"], ttl=63, link=TO_CLIENT)
+    assert len(director.flows()) == 1
 
 
 def test_an_extended_answer_stays(session: Session) -> None:

@@ -9,7 +9,7 @@ from tests.packet.director import DROP, PASS, SENT, Director, at
 from tests.packet.errors import error
 from tests.packet.frames import (
     TO_CLIENT,
-    Frame,
+    at_marker,
     from_server,
     packet_of,
     tcp,
@@ -33,18 +33,6 @@ def by_mark(family: int, mark: int = 7, *, port: int = 0, forward: str = "nat", 
 def elsewhere(family: int, sport: int = 4000, dport: int = 443) -> str:
     """From the client to an address that no service has."""
     return f"{at(net.CLIENT[family], sport)} > {at(ELSEWHERE[family], dport)}"
-
-
-def at_marker(sent: Frame) -> Frame:
-    """Return the frame as Netfilter's duplicate of it: its TTL counted down."""
-    packet = sent.decoded()
-    ip = packet.payload
-    if packet.type == 0x0800:
-        ip.ttl -= 1
-        del ip.chksum
-    else:
-        ip.hlim -= 1
-    return Frame(bytes(packet))
 
 
 def test_a_mark_says_whose_a_packet_is(director: Director, family: int, protocol: str) -> None:

@@ -155,7 +155,7 @@ class Layout:
         nat = rows["fwd"] == r.NAT
         users = (
             ({*r.as_bytes(rows["virt"]), *(key.address for key in self.services)}, r.VIP),
-            (set(r.as_bytes(rows["virt"][(rows["flags"] & abi.SERVER_FTP) != 0])), r.FTP),
+            (set(r.ftp_addresses(rows)), r.FTP),
             (set(r.as_bytes(rows["addr"][nat])), r.SERVER),
             (set(r.as_bytes(rows["src"][~nat])), r.DIRECTOR),
         )

@@ -230,9 +230,7 @@ def _server_rows(layout: Layout, edits: Sequence[_Edit], sources: Sources) -> tu
         # ip_vs_sched_persist() translates from the service's port only.
         rows["flags"][persistent & (rows["vport"] == 0)] |= np.uint16(abi.SERVER_ANY_PORT)
         rows["flags"][persistent & np.array([s.weight == 0 for s in servers])] |= np.uint16(abi.SERVER_QUIESCENT)
-        rows["flags"][(rows["vport"] == r.FTP_PORT) & (rows["proto"] == r.PROTOCOL_NUMBERS["tcp"])] |= np.uint16(
-            abi.SERVER_FTP
-        )
+        rows["flags"][r.speaks_ftp(rows)] |= np.uint16(abi.SERVER_FTP)
         rows["flags"][[i for i, s in enumerate(servers) if s.upper]] |= np.uint16(abi.SERVER_LIMITED)
     numbers = list(chain.from_iterable(edit.numbers for edit in edits))
     # The servers of a service that goes stay live: flows are looked up before services.
@@ -274,7 +272,7 @@ def _needs(edits: Sequence[_Edit], rows: Array) -> upkeep.Needs:
     servers = chain.from_iterable(edit.servers for edit in edits)
     return (
         (r.VIP, [edit.key.address for edit in edits if edit.want and edit.key.protocol != MARK]),
-        (r.FTP, r.as_bytes(np.unique(rows["virt"][(rows["flags"] & abi.SERVER_FTP) != 0]))),
+        (r.FTP, r.ftp_addresses(rows)),
         (r.SERVER, [server.address for server in servers if server.forward == "nat"]),
         (r.DIRECTOR, upkeep.sources_in_use(rows)),
     )

@@ -16,7 +16,7 @@ Array = npt.NDArray[Any]
 VIP, SERVER, DIRECTOR, FTP = abi.ADDR_VIP, abi.ADDR_SERVER, abi.ADDR_DIRECTOR, abi.ADDR_FTP
 
 FTP_PORT = 21
-"""Of services whose connections tell of data connections (ip_vs_ftp.c, ``ports``)."""
+"""Connections to it tell of data connections (ip_vs_ftp.c, ``ports``)."""
 
 PROTOCOL_NUMBERS = {"tcp": 6, "udp": 17, "sctp": 132, MARK: abi.PROTO_MARK}
 PROTOCOL_NAMES = {number: name for name, number in PROTOCOL_NUMBERS.items()}
@@ -51,6 +51,21 @@ def epoch_of(generation: int) -> int:
 def turning(live: bool, epoch: int) -> int:
     """Return the life of a server that is *live* until *epoch*, or is from then on."""
     return int(live) | epoch << abi.LIFE_TURN_SHIFT
+
+
+def speaks_ftp(rows: Array) -> Array:
+    """Say which server rows may get control connections of FTP: their service is at its port, or at every port."""
+    keeps_port = (rows["port"] == 0) | (rows["flags"] & abi.SERVER_ANY_PORT != 0)
+    is_tcp = rows["proto"] == PROTOCOL_NUMBERS["tcp"]
+    every_port = (rows["vport"] == 0) & keeps_port & (is_tcp | (rows["proto"] == abi.PROTO_MARK))
+    found: Array = (rows["fwd"] == NAT) & (is_tcp & (rows["vport"] == FTP_PORT) | every_port)
+    return found
+
+
+def ftp_addresses(rows: Array) -> list[bytes]:
+    """Return the virtual addresses of server rows that may get control connections; a mark has none."""
+    ftp = (rows["flags"] & abi.SERVER_FTP != 0) & (rows["proto"] != abi.PROTO_MARK)
+    return as_bytes(np.unique(rows["virt"][ftp]))
 
 
 def flag_bits(flags: frozenset[str]) -> int:
