@@ -1,0 +1,1 @@
+"""One file per kind of check; each names its class `CHECK`."""
