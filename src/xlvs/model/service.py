@@ -135,6 +135,8 @@ class Service(msgspec.Struct, frozen=True, omit_defaults=True):
             self._check_persistence()
         if self.match:
             self._check_match()
+        if self.device and self.key.protocol == MARK:
+            raise InvalidError(f"{self.title} has no virtual address to be put on {self.device}; leave the device out")
         if self.ops and self.key.protocol not in ("udp", MARK):
             raise InvalidError(f"one-packet scheduling is for udp and firewall marks only, not for {self.title}")
         if not self.key.port and not self.persistent and self.key.protocol != MARK:

@@ -76,6 +76,11 @@ def test_what_names_no_service_is_refused(text: str, why: str) -> None:
         (key(address=VIP6), {"netmask": "/64"}, f"netmask '/64' of [2001:db8::1]:80/tcp {MASK6}"),
         (key(), {"ops": True}, "one-packet scheduling is for udp and firewall marks only, not for 192.0.2.1:80/tcp"),
         (
+            ServiceKey.of_mark(7),
+            {"device": "eth0"},
+            "firewall mark 7 has no virtual address to be put on eth0; leave the device out",
+        ),
+        (
             key(0),
             {"name": "all"},
             "virtual service all (192.0.2.1:0/tcp) takes every port, so it must be persistent",
