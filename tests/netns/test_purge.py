@@ -5,6 +5,7 @@ director ── switch        (real servers are not needed: nothing is sent)
 
 from __future__ import annotations
 
+import re
 import subprocess
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from xlvs.dataplane import bpffs
 from xlvs.demo import netns
 from xlvs.demo.director import Director
 from xlvs.demo.wait import until
+from xlvs.errors import HostError
 
 SERVICES = [
     {
@@ -71,6 +73,47 @@ def test_purge_leaves_the_machine_as_it_was(tmp_path: Path, forward: str, hook: 
         assert state(lab.director) != before
         lab.director.purge()
         assert state(lab.director) == before
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "sentence"),
+    [
+        ("--netns", "nowhere", "there is no network namespace nowhere (/run/netns/nowhere: No such file or directory)"),
+        ("--config", "/nowhere.yaml", "cannot read /nowhere.yaml: No such file or directory"),
+        ("--interfaces", "front=xpd", "interface choice 'front=xpd': say NAME=HOOK or HOOK, where HOOK is"),
+        ("--flows", "0", "--flows 0 is outside 1..67108864"),
+    ],
+)
+def test_a_daemon_that_cannot_begin_leaves_nothing(tmp_path: Path, option: str, value: str, sentence: str) -> None:
+    """A word is wrong at the first start: one sentence, and all is as if it had not been called."""
+    director = alone(tmp_path, "typo")
+    try:
+        until(lambda: "tentative" not in str(state(director)["addresses"]), "addresses are not in use")
+        before = state(director)
+        director.options = [option, value]
+        with pytest.raises(HostError, match=re.escape(f"the daemon did not start: xlvs: {sentence}")):
+            director.start()
+        assert state(director) == before
+    finally:
+        end(director)
+
+
+def test_a_start_with_a_wrong_word_keeps_what_was_in_force(tmp_path: Path) -> None:
+    """Services kept on disk, as after a boot, are still there for the next start."""
+    director = alone(tmp_path, "kept")
+    try:
+        director.start()
+        director.admin("-A", "-t", "192.0.2.1:80")
+        kill(director)
+        bpffs.purge(Path("/run/xlvs") / f"{director.instance}.bpf")
+        director.options = ["--netns", "nowhere"]
+        with pytest.raises(HostError, match="no network namespace nowhere"):
+            director.start()
+        director.options = []
+        director.start()
+        assert director.admin("-S", "-n") == "-A -t 192.0.2.1:80 -s wlc\n"
+    finally:
+        end(director)
 
 
 @pytest.mark.parametrize("cut_short", [False, True], ids=["daemon", "purge"])
