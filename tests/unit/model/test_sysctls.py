@@ -51,6 +51,15 @@ def test_numbers_are_read_as_in_c(text: str, value: str) -> None:
     assert read("am_droprate", text) == value
 
 
+def test_numbers_have_32_bits() -> None:
+    """As ints of the kernel have."""
+    assert [read("am_droprate", str(number)) for number in (-(2**31), 2**31 - 1)] == ["-2147483648", "2147483647"]
+    for number in (-(2**31) - 1, 2**31):
+        with pytest.raises(InvalidError) as caught:
+            read("am_droprate", str(number))
+        assert str(caught.value) == f"sysctl am_droprate: {number} is outside -2147483648..2147483647"
+
+
 @pytest.mark.parametrize("text", ["", "+5", "1_0", "08", "0b1", "0o7", "5x", "--1", "٣"])
 def test_what_is_no_number(text: str) -> None:
     """Though Python would take some of it."""
