@@ -122,7 +122,6 @@ class Restore:
             self._make(commands[:half], wanted[:half])
             self._make(commands[half:], wanted[half:])
             return
-        self.status = 0
         for number, command in enumerate(commands):
             if one := refused.get(number):
                 self._refuse(sentence(command.name, XlvsError(one["detail"], code=one["code"])))
