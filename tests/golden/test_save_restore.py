@@ -109,6 +109,15 @@ def test_restore_program_replaces_the_table_and_takes_comments(run: Run) -> None
     assert run("ipvsadm-save -n").stdout == "-A -t 10.0.0.1:80 -s rr\n"
 
 
+def test_restore_program_knows_one_option(run: Run) -> None:
+    """Anything else is named, and the table is not cleared."""
+    run("ipvsadm -A -t 10.0.0.9:80")
+    for words in ("--atomi", "--atomic rules", "rules"):
+        said = f"unexpected argument {words.split()[0]}\n"
+        assert run(f"ipvsadm-restore {words}", stdin="-A -t 10.0.0.1:80\n") == Outcome(2, "", said)
+    assert run("ipvsadm-save -n").stdout == "-A -t 10.0.0.9:80 -s wlc\n"
+
+
 @pytest.mark.parametrize(
     ("rules", "rc", "saved"),
     [

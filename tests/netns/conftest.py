@@ -23,6 +23,14 @@ def lab(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
         yield made
 
 
+@pytest.fixture(params=WAYS, ids="-".join)
+def own_lab(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Lab]:
+    """Give out a laboratory for one test alone, which may stop or kill its daemon."""
+    forward, hook = request.param
+    with Lab(forward, hook, tmp_path) as made:
+        yield made
+
+
 @pytest.fixture(params=[4, 6], ids=["ipv4", "ipv6"])
 def family(request: pytest.FixtureRequest) -> int:
     """Give out both families."""

@@ -12,13 +12,11 @@ import re
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.netns.conftest import WAYS
 from tests.netns.lab import HTTP, PEER, Lab, endpoint
 from tests.netns.peer import seal
 from xlvs.demo import netns
@@ -27,14 +25,6 @@ from xlvs.demo.servers import stop
 from xlvs.demo.wait import until
 
 LOAD_S = 6
-
-
-@pytest.fixture(params=WAYS, ids="-".join)
-def own_lab(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Lab]:
-    """Give out a laboratory whose daemon may be killed."""
-    forward, hook = request.param
-    with Lab(forward, hook, tmp_path) as made:
-        yield made
 
 
 def kill(director: Director) -> None:

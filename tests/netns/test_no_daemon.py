@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import itertools
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -28,14 +27,6 @@ from xlvs.model import Address, endpoint
 U32 = np.dtype("<u4")
 SERVERS = ("real1", "real2", "real3")
 SHORT_S = 1
-
-
-@pytest.fixture(params=WAYS, ids="-".join)
-def own_lab(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Lab]:
-    """Give out a laboratory whose daemon may be killed."""
-    forward, hook = request.param
-    with Lab(forward, hook, tmp_path) as made:
-        yield made
 
 
 def pinned(lab: Lab, *place: str) -> int:

@@ -6,6 +6,8 @@ the state before, cells the state after.
 
 from __future__ import annotations
 
+from tests.packet.tcp_table import read
+
 NAMES = {
     "NO": "NONE",
     "I1": "INIT1",
@@ -65,14 +67,5 @@ OF_DATA = (3, 4, 5, 12, 13, 15, 64, 192, 255)
 """Types that count as data, among them those that are not known."""
 
 
-def _read() -> dict[tuple[str, str, str], str]:
-    found = {}
-    for line in _ROWS.strip().splitlines():
-        direction, event, *cells = line.split()
-        for before, after in zip(_COLUMNS.split(), cells, strict=True):
-            found[direction, event, NAMES[before]] = NAMES[after]
-    return found
-
-
-NEXT = _read()
+NEXT = read(_ROWS, _COLUMNS, NAMES)
 """State after, by direction, event and state before."""

@@ -10,7 +10,6 @@ import socket
 import struct
 import subprocess
 import threading
-import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -26,6 +25,7 @@ from tests.packet.table_state import Held, faults, held
 from xlvs.dataplane import OBJECTS, Loader
 from xlvs.dataplane import _abi as abi
 from xlvs.dataplane.flows import table_sizes
+from xlvs.demo.wait import until
 from xlvs.model import Address
 
 HERE = Path(__file__).resolve().parent
@@ -223,11 +223,3 @@ class Rig:
                 if (have := stats[number][theirs].tolist()) != (want := mine[ours].tolist()):
                     found.append(f"server {number} counts {theirs} {have} by CPU, there were {want}")
         return found
-
-
-def until(condition: Callable[[], bool], what: str) -> None:
-    """Wait for *condition*; *what* is said if it never comes."""
-    deadline = time.monotonic() + 20
-    while not condition():
-        assert time.monotonic() < deadline, what
-        time.sleep(0.01)

@@ -39,16 +39,17 @@ input-only  rst  CL  CL  CL  SR  CL  CL  CL  CL  LA  LI  CL
 """
 
 
-def _read() -> dict[tuple[str, str, str], str]:
+def read(rows: str, columns: str, names: dict[str, str]) -> dict[tuple[str, str, str], str]:
+    """Return the state after, by direction, event and state before, of a state machine written out as here."""
     found = {}
-    for line in _ROWS.strip().splitlines():
+    for line in rows.strip().splitlines():
         direction, event, *cells = line.split()
-        for before, after in zip(_COLUMNS.split(), cells, strict=True):
-            found[direction, event, NAMES[before]] = NAMES[after]
+        for before, after in zip(columns.split(), cells, strict=True):
+            found[direction, event, names[before]] = names[after]
     return found
 
 
-NEXT = _read()
+NEXT = read(_ROWS, _COLUMNS, NAMES)
 """State after, by direction, event and state before."""
 
 

@@ -17,6 +17,7 @@ from tests.packet import network as net
 from tests.packet.director import PASS, SENT, TUNNEL_PORT, Director
 from tests.packet.frames import Frame
 from tests.packet.network import Network
+from tests.packet.sums import ones_sum
 from xlvs.model import Address, Server, Service, ServiceKey
 
 DATA = Path(__file__).with_name("data")
@@ -70,15 +71,6 @@ def serve(director: Director, case: str) -> None:
         director.put(Service(key, "rr", servers=(server,)), own=OWN[outer])
 
 
-def total(data: bytes) -> int:
-    """Return the sum of *data* as the Internet checksum takes it."""
-    data += bytes(len(data) % 2)
-    value = sum(struct.unpack(f"!{len(data) // 2}H", data))
-    while value >> 16:
-        value = (value & 0xFFFF) + (value >> 16)
-    return value
-
-
 def check_at(packet: bytes) -> int:
     """Return where in an inner packet its transport checksum is."""
     at, protocol = (20, packet[9]) if packet[0] >> 4 == 4 else (40, packet[6])
@@ -93,14 +85,14 @@ def settled(ours: bytes, theirs: bytes, sent: bytes) -> bytes:
     if at == 20 and not want[6] & 0x40:
         want[4:6] = ours[4:6]
         want[10:12] = bytes(2)
-        want[10:12] = struct.pack("!H", ~total(bytes(want[:20])) & 0xFFFF)
+        want[10:12] = struct.pack("!H", ~ones_sum(bytes(want[:20])) & 0xFFFF)
     if protocol == 17:
         port = int.from_bytes(ours[at : at + 2], "big")
         assert 32768 <= port <= 60999
         want[at : at + 2] = ours[at : at + 2]
         if any(want[at + 6 : at + 8]):
             before = int.from_bytes(theirs[at : at + 2], "big")
-            check = ~total(
+            check = ~ones_sum(
                 struct.pack("!3H", ~int.from_bytes(want[at + 6 : at + 8], "big") & 0xFFFF, ~before & 0xFFFF, port)
             )
             want[at + 6 : at + 8] = struct.pack("!H", check & 0xFFFF)

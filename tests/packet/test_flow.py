@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import pytest
 
@@ -22,6 +22,7 @@ from tests.packet.frames import (
     udp,
 )
 from tests.packet.network import Network
+from xlvs.demo.wait import until
 
 MANY = 700
 """More flows than the expiry timer looks at in one tick."""
@@ -30,14 +31,6 @@ MANY = 700
 def key(family: int, protocol: str) -> str:
     """The service's key."""
     return f"{at(net.VIP[family], 80)}/{protocol}"
-
-
-def until(condition: Callable[[], bool], what: str) -> None:
-    """Wait for *condition*; *what* is said if it never comes."""
-    deadline = time.monotonic() + 20
-    while not condition():
-        assert time.monotonic() < deadline, what
-        time.sleep(0.01)
 
 
 def wait_past(moment_ns: int) -> None:

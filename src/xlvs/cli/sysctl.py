@@ -54,5 +54,5 @@ def _run(client: Client, words: list[str], *, values_only: bool) -> None:
     for name in shown or rows:
         row = rows[name]
         print(row["value"] if values_only else f"{PREFIX}{name} = {row['value']}")
-        if row["lacks"] and (name in written or shown):
+        if row["lacks"] and shown:
             print(f"xlvs: {name} has no effect: {row['lacks']}", file=sys.stderr)

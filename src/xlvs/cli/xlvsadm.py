@@ -11,8 +11,8 @@ import sys
 from collections.abc import Callable
 
 from xlvs.cli.adm import edits, errors, support
-from xlvs.cli.adm.asking import SERVICES, ask, make, sentence, tell_remaining
-from xlvs.cli.adm.errors import Refused, Stop, fail, try_help
+from xlvs.cli.adm.asking import SERVICES, ask, make, tell_remaining
+from xlvs.cli.adm.errors import Refused, Stop, fail, sentence, try_help
 from xlvs.cli.adm.parse import Command, parse
 from xlvs.cli.client import Client
 from xlvs.errors import UnreachableError, XlvsError
@@ -114,7 +114,7 @@ def _change(client: Client, command: Command) -> None:
     except UnreachableError:
         raise
     except XlvsError as error:
-        raise Refused(sentence(command, error)) from error
+        raise Refused(sentence(command.name, error)) from error
     sys.stderr.write(tell_remaining(answer.get("remaining", 0)))
 
 

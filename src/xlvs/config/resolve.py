@@ -98,6 +98,7 @@ class Resolver:
         self._once(path, key, name)
         if device and not isinstance(entry.listen.mark, UnsetType):
             self._note((*path, "address"), "a service by firewall mark has no virtual address to add; leave this out")
+            device = ""
         own = self._servers(path, key, servers)
         match = self._match(path, entry.match)
         if key is None:

@@ -43,8 +43,9 @@ class Lock:
 
     def sign(self) -> None:
         """Write down our pid and network namespace."""
-        os.ftruncate(self._fd, 0)
-        os.pwrite(self._fd, f"{os.getpid()} {netns.identity()}\n".encode(), 0)
+        content = f"{os.getpid()} {netns.identity()}\n".encode()
+        os.pwrite(self._fd, content, 0)  # first: who dies in between leaves a line that can be read
+        os.ftruncate(self._fd, len(content))
 
     @staticmethod
     def kept_netns(paths: Paths) -> int:

@@ -22,6 +22,7 @@ from xlvs.daemon.host import memory, netns
 from xlvs.daemon.host.interfaces import Wish
 from xlvs.daemon.lock import Lock
 from xlvs.daemon.paths import Paths
+from xlvs.daemon.purge import purge
 from xlvs.dataplane import OBJECTS, Loaded, Loader, LoadError, bpffs, probe, syscalls
 from xlvs.dataplane import _abi as abi
 from xlvs.dataplane.flows import table_sizes
@@ -115,6 +116,7 @@ def _start(options: argparse.Namespace) -> None:
     probe.require_bpf()
     signal.signal(signal.SIGHUP, signal.SIG_IGN)  # the file is read at the start anyway
     with Lock(paths) as lock:
+        is_first = not paths.state_dir.exists()
         mounted = netns.prepare_bpffs(paths.bpffs)
         try:
             if options.netns:
@@ -126,6 +128,9 @@ def _start(options: argparse.Namespace) -> None:
         except XlvsError:
             if mounted:  # by us, just now: what could not be begun leaves nothing behind
                 bpffs.purge(paths.bpffs)
+            if mounted and is_first:
+                purge(paths)
+                paths.lock.unlink(missing_ok=True)
             raise
 
 

@@ -15,10 +15,12 @@ from xlvs.dataplane.bpffs import pin_name
 
 
 def purge(paths: Paths) -> None:
-    """Remove everything but the lock; the caller holds it."""
+    """Remove everything but the lock; the caller holds it.  May leave this thread in the namespace of the instance."""
+    # Whatever an earlier purge that was cut short has left, the lock still says where.
     inode = Lock.kept_netns(paths)
+    is_there = inode != 0 and netns.enter_by_identity(inode)
     if bpffs.is_mounted(paths.bpffs):
-        if inode and netns.enter_by_identity(inode) and not probe.has_tcx():
+        if is_there and not probe.has_tcx():
             _remove_filters(paths)
         bpffs.purge(paths.bpffs)
     elif paths.bpffs.is_dir():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 
 import msgspec
@@ -126,11 +127,16 @@ class Service(msgspec.Struct, frozen=True, omit_defaults=True):
 
     def __post_init__(self) -> None:
         if self.name and not _NAME.fullmatch(self.name):
-            raise InvalidError(f"service name {self.name!r} may have letters, digits, '.', '-' and '_' only")
+            raise InvalidError(
+                f"service name {self.name!r}: a name has letters, digits, '.', '-' and '_' only, "
+                "begins and ends with a letter or digit, and has 253 characters at most"
+            )
         if self.persistent or self.netmask or self.engine:
             self._check_persistence()
         if self.match:
             self._check_match()
+        if self.device and self.key.protocol == MARK:
+            raise InvalidError(f"{self.title} has no virtual address to be put on {self.device}; leave the device out")
         if self.ops and self.key.protocol not in ("udp", MARK):
             raise InvalidError(f"one-packet scheduling is for udp and firewall marks only, not for {self.title}")
         if not self.key.port and not self.persistent and self.key.protocol != MARK:
@@ -162,14 +168,16 @@ class Service(msgspec.Struct, frozen=True, omit_defaults=True):
         if self.key.version == 4:
             if not self.netmask:
                 return 0xFFFFFFFF
-            found = Address.parse(self.netmask)
-            if found.version == 4:
-                return int.from_bytes(found.packed, "little")
+            with contextlib.suppress(InvalidError):
+                found = Address.parse(self.netmask)
+                if found.version == 4:
+                    return int.from_bytes(found.packed, "little")
         elif not self.netmask:
             return 128
         elif self.netmask.isdecimal() and 1 <= int(self.netmask) <= 128:
             return int(self.netmask)
-        raise InvalidError(f"netmask {self.netmask!r} of {self.title} is none of IPv{self.key.version}")
+        form = "one as 255.255.255.0" if self.key.version == 4 else "the length of a prefix, 1 to 128"
+        raise InvalidError(f"netmask {self.netmask!r} of {self.title} is none of IPv{self.key.version}; write {form}")
 
     @property
     def title(self) -> str:

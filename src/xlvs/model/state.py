@@ -119,7 +119,10 @@ class State(msgspec.Struct, frozen=True):
 def check_family(key: ServiceKey, server: Server) -> None:
     """Refuse a server that cannot carry the packets of service *key*; raises `InvalidError`."""
     if server.forward not in TUNNELS and server.address.version != key.version:
-        raise InvalidError("Different address family is allowed only for tunneling servers")
+        raise InvalidError(
+            f"{server.forward} cannot carry IPv{key.version} packets of {key} to the "
+            f"IPv{server.address.version} server {server}; only {', '.join(TUNNELS)} can"
+        )
 
 
 def check_owner(asking: str | None, owner: str, what: str) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from xlvs import sched
 from xlvs.errors import InvalidError, NotUnicastError, ServiceExistsError
-from xlvs.model import SCHED_FLAGS, Address, Server, Service, State
+from xlvs.model import MAPPED, SCHED_FLAGS, Address, Server, Service, State
 from xlvs.model.state import check_family
 from xlvs.sched import mh
 
@@ -23,11 +23,11 @@ def admit(service: Service) -> None:
             f"{service.title} cannot have a table of {service.table} entries: mh can, of "
             f"{', '.join(map(str, mh.TABLE_SIZES))}; other schedulers have what they need"
         )
-    family = service.key.address[:12]  # the same for all IPv4 addresses
+    is_v4 = service.key.version == 4
     for server in service.servers:
         address = server.address
         # Nearly all are plain IPv4 ones, and there may be a hundred thousand.
-        if not (0 < address[12] < 224 and address.startswith(family)):
+        if not (is_v4 and 0 < address[12] < 224 and address.startswith(MAPPED)):
             _admit_server(service, server)
 
 

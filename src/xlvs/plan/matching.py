@@ -7,6 +7,7 @@ the order of the services and theirs; the first that fits is the packet's.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import chain
 
 import numpy as np
 
@@ -24,9 +25,14 @@ def matches(wanted: Mapping[ServiceKey, Sequence[Match]]) -> tuple[Array, Array]
     prefixes = {(_length(match), match.address): None for _, match in rules}
     if len(prefixes) > abi.MAX_PREFIXES:
         raise InvalidError(f"there would be rules for {len(prefixes)} prefixes, {abi.MAX_PREFIXES} are possible")
+    at: dict[tuple[int, int], list[int]] = {}
+    for place, (_, match) in enumerate(rules):
+        at.setdefault(_head(_length(match), match.address), []).append(place)
+    lengths = {length for length, _ in at}
     keys, values = np.zeros(len(prefixes), abi.MATCH_KEY), np.zeros(len(prefixes), abi.MATCHES)
     for i, (length, address) in enumerate(prefixes):
-        held = [(mark, match) for mark, match in rules if _holds(match, length, address)]
+        shorter = (at.get(_head(one, address), ()) for one in lengths if one <= length)
+        held = [rules[place] for place in sorted(chain.from_iterable(shorter))]
         if len(held) > abi.MAX_MATCHES:
             raise InvalidError(f"{len(held)} rules match {address}, which is more than {abi.MAX_MATCHES}; merge some")
         keys[i] = length, np.array([address], abi.ADDR)[0]
@@ -41,7 +47,6 @@ def _length(match: Match) -> int:
     return match.length + (8 * len(MAPPED) if match.address.version == 4 else 0)
 
 
-def _holds(match: Match, length: int, address: bytes) -> bool:
-    """Say whether a rule is for all addresses of a prefix."""
-    shift = 128 - _length(match)
-    return shift >= 128 - length and int.from_bytes(match.address) >> shift == int.from_bytes(address) >> shift
+def _head(length: int, address: bytes) -> tuple[int, int]:
+    """Return the prefix of this *length* in which *address* is."""
+    return length, int.from_bytes(address) >> 128 - length

@@ -408,7 +408,7 @@ def _table(layout: Layout, edit: _Edit, last: Mapping[ServerId, int], fill: sche
     if edit.want is None:
         return None
     member = sched.get(edit.want.scheduler)
-    if member.TABLE_SIZE:
+    if member.table_size:
         return member.table(_entries(layout, edit, last), fill, edit.want.table)
     # A server that is overloaded would have to be passed over in the ring again and again: then it is better walked.
     return None if any(server.upper for server in edit.servers) else member.ring(edit.weights)

@@ -122,7 +122,7 @@ def _read_server(address: bytes, port: int, fwd: int, weight: int, options: tupl
 
 def _read_table(scheduler: int, size: int) -> int:
     """Return the size of a table of mh as `Service.table` has it."""
-    return size if scheduler == abi.Sched.MH and size != sched.get("mh").TABLE_SIZE else 0
+    return size if scheduler == abi.Sched.MH and size != sched.get("mh").table_size else 0
 
 
 def _read_mask(key: ServiceKey, mask: int) -> str:

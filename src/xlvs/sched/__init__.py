@@ -31,12 +31,12 @@ from xlvs.sched.parts.family import (
     Load,
     Locality,
     Parameters,
-    Scheduler,
     Slots,
     State,
     Table,
     View,
 )
+from xlvs.sched.parts.scheduler import Scheduler
 
 __all__ = [
     "HEAD",
@@ -62,9 +62,21 @@ __all__ = [
 ]
 
 _MEMBERS: dict[str, Scheduler] = {
-    "rr": rr, "wrr": wrr, "lc": lc, "wlc": wlc, "lblc": lblc, "lblcr": lblcr, "dh": dh, "sh": sh, "sed": sed, "nq": nq,
-    "fo": fo, "ovf": ovf, "mh": mh, "twos": twos,
-}  # fmt: skip
+    "rr": rr.MEMBER,
+    "wrr": wrr.MEMBER,
+    "lc": lc.MEMBER,
+    "wlc": wlc.MEMBER,
+    "lblc": lblc.MEMBER,
+    "lblcr": lblcr.MEMBER,
+    "dh": dh.MEMBER,
+    "sh": sh.MEMBER,
+    "sed": sed.MEMBER,
+    "nq": nq.MEMBER,
+    "fo": fo.MEMBER,
+    "ovf": ovf.MEMBER,
+    "mh": mh.MEMBER,
+    "twos": twos.MEMBER,
+}
 """In the order of ipvsadm's help."""
 
 
@@ -88,7 +100,7 @@ def flag(scheduler: str, word: str) -> str:
     if word in ("flag-1", "flag-2", "flag-3"):
         return word
     try:
-        return get(scheduler).FLAGS[word]
+        return get(scheduler).flags[word]
     except KeyError:
         raise InvalidError(f"the scheduler {scheduler} has no flag {word!r}") from None
 

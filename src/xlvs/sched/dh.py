@@ -7,29 +7,15 @@ weights (ip_vs_dh.c, with CONFIG_IP_VS_DH_TAB_BITS=8).
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
 from xlvs.sched.parts.family import NO_SERVER, Ask, Entry, Fill, State, Table, View
 from xlvs.sched.parts.hashing import fold, golden_hash
-from xlvs.sched.parts.plain import carry, from_ring, parameters, ring, start, to_ring
-
-__all__ = [
-    "FLAGS",
-    "TABLE_SIZE",
-    "carry",
-    "choose",
-    "from_ring",
-    "parameters",
-    "ring",
-    "start",
-    "table",
-    "to_ring",
-]
+from xlvs.sched.parts.scheduler import Scheduler
 
 TABLE_SIZE = 256
-FLAGS: Mapping[str, str] = {}
 
 
 def table(servers: Sequence[Entry], fill: Fill | None = None, size: int = 0) -> Table:
@@ -44,3 +30,6 @@ def choose(view: View, ask: Ask) -> tuple[int | None, State]:
         return None, view.state
     number = int(view.table[golden_hash(fold(ask.virtual, 0))])
     return number if number in dict(view.open(ask)) else None, view.state
+
+
+MEMBER = Scheduler(choose=choose, table=table, table_size=TABLE_SIZE)

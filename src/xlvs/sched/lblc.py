@@ -7,28 +7,10 @@ to, and takes another, the one that wlc would take, only when that is strained
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 from xlvs.sched import wlc
 from xlvs.sched.parts.family import Ask, Locality, State, View
 from xlvs.sched.parts.locality import carry, is_strained, recall
-from xlvs.sched.parts.plain import from_ring, parameters, ring, start, table, to_ring
-
-__all__ = [
-    "FLAGS",
-    "TABLE_SIZE",
-    "carry",
-    "choose",
-    "from_ring",
-    "parameters",
-    "ring",
-    "start",
-    "table",
-    "to_ring",
-]
-
-TABLE_SIZE = 0
-FLAGS: Mapping[str, str] = {}
+from xlvs.sched.parts.scheduler import Scheduler
 
 
 def choose(view: View, ask: Ask) -> tuple[int | None, State]:
@@ -42,3 +24,6 @@ def choose(view: View, ask: Ask) -> tuple[int | None, State]:
     if chosen is not None:
         view.localities[ask.virtual] = Locality([chosen], ask.now, ask.now)
     return chosen, state
+
+
+MEMBER = Scheduler(choose=choose, carry=carry)

@@ -8,29 +8,12 @@ loaded one (ip_vs_lblcr.c).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from fractions import Fraction
 
 from xlvs.sched import wlc
 from xlvs.sched.parts.family import Ask, Locality, State, View
 from xlvs.sched.parts.locality import DAY, MOST, carry, is_strained, recall
-from xlvs.sched.parts.plain import from_ring, parameters, ring, start, table, to_ring
-
-__all__ = [
-    "FLAGS",
-    "TABLE_SIZE",
-    "carry",
-    "choose",
-    "from_ring",
-    "parameters",
-    "ring",
-    "start",
-    "table",
-    "to_ring",
-]
-
-TABLE_SIZE = 0
-FLAGS: Mapping[str, str] = {}
+from xlvs.sched.parts.scheduler import Scheduler
 
 
 def choose(view: View, ask: Ask) -> tuple[int | None, State]:
@@ -69,3 +52,6 @@ def _dispensable(view: View, ask: Ask, known: Locality) -> int:
         return gone[0]
     members = [number for number in reversed(known.servers) if weights[number]] or known.servers[:1]
     return max(members, key=lambda number: Fraction(ask.load(number).overhead, weights[number] or 1))
+
+
+MEMBER = Scheduler(choose=choose, carry=carry)

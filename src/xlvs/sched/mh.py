@@ -20,35 +20,19 @@ from __future__ import annotations
 
 import math
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
 from xlvs.sched.parts.family import FALLBACK, NO_SERVER, PORT, Array, Ask, Entry, Fill, State, Table, View
 from xlvs.sched.parts.hashing import MASK, folds, seek
-from xlvs.sched.parts.plain import carry, from_ring, parameters, ring, start, to_ring
-
-__all__ = [
-    "FLAGS",
-    "TABLE_SIZE",
-    "TABLE_SIZES",
-    "Filled",
-    "carry",
-    "choose",
-    "fill",
-    "from_ring",
-    "parameters",
-    "ring",
-    "start",
-    "table",
-    "to_ring",
-]
+from xlvs.sched.parts.scheduler import Scheduler
 
 TABLE_SIZE = 4093
 TABLE_SIZES = (251, 509, 1021, 2039, 4093, 8191, 16381, 32749, 65521, 131071)
 """Those that a kernel can be built with."""
 
-FLAGS: Mapping[str, str] = {"mh-fallback": FALLBACK, "mh-port": PORT}
+FLAGS = {"mh-fallback": FALLBACK, "mh-port": PORT}
 
 _OFFSET_KEY = 2654435761
 _SKIP_KEY = 2654446892
@@ -168,3 +152,6 @@ def _sip_round(v: list[int]) -> None:
 
 def _rotate(value: int, by: int) -> int:
     return (value << by | value >> (64 - by)) & _MASK64
+
+
+MEMBER = Scheduler(choose=choose, table=table, table_size=TABLE_SIZE, flags=FLAGS)

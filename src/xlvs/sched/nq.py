@@ -6,27 +6,9 @@ or else the one that sed would take; there is nothing to prepare (ip_vs_nq.c).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 from xlvs.sched import sed
 from xlvs.sched.parts.family import Ask, State, View
-from xlvs.sched.parts.plain import carry, from_ring, parameters, ring, start, table, to_ring
-
-__all__ = [
-    "FLAGS",
-    "TABLE_SIZE",
-    "carry",
-    "choose",
-    "from_ring",
-    "parameters",
-    "ring",
-    "start",
-    "table",
-    "to_ring",
-]
-
-TABLE_SIZE = 0
-FLAGS: Mapping[str, str] = {}
+from xlvs.sched.parts.scheduler import Scheduler
 
 
 def choose(view: View, ask: Ask) -> tuple[int | None, State]:
@@ -34,3 +16,6 @@ def choose(view: View, ask: Ask) -> tuple[int | None, State]:
     idle = (number for number, _ in view.open(ask) if not ask.load(number).active)
     number = next(idle, None)
     return sed.choose(view, ask) if number is None else (number, view.state)
+
+
+MEMBER = Scheduler(choose=choose)

@@ -7,26 +7,8 @@ prepare (ip_vs_ovf.c).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 from xlvs.sched.parts.family import Ask, State, View
-from xlvs.sched.parts.plain import carry, from_ring, parameters, ring, start, table, to_ring
-
-__all__ = [
-    "FLAGS",
-    "TABLE_SIZE",
-    "carry",
-    "choose",
-    "from_ring",
-    "parameters",
-    "ring",
-    "start",
-    "table",
-    "to_ring",
-]
-
-TABLE_SIZE = 0
-FLAGS: Mapping[str, str] = {}
+from xlvs.sched.parts.scheduler import Scheduler
 
 
 def choose(view: View, ask: Ask) -> tuple[int | None, State]:
@@ -34,3 +16,6 @@ def choose(view: View, ask: Ask) -> tuple[int | None, State]:
     roomy = [slot for slot in view.open(ask) if ask.load(slot[0]).active <= slot[1]]
     heaviest = max(roomy, key=lambda slot: slot[1], default=None)
     return heaviest[0] if heaviest else None, view.state
+
+
+MEMBER = Scheduler(choose=choose)

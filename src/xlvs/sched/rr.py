@@ -7,29 +7,13 @@ go (ip_vs_rr.c), and servers without a weight are left out of a ring.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
 from xlvs.sched.parts.family import HEAD, Array, Ask, Slots, State, Table, View
-from xlvs.sched.parts.plain import parameters, start, table
 from xlvs.sched.parts.ring import FEW, compile_ring, index_of
-
-__all__ = [
-    "FLAGS",
-    "TABLE_SIZE",
-    "carry",
-    "choose",
-    "from_ring",
-    "parameters",
-    "ring",
-    "start",
-    "table",
-    "to_ring",
-]
-
-TABLE_SIZE = 0
-FLAGS: Mapping[str, str] = {}
+from xlvs.sched.parts.scheduler import Scheduler
 
 
 def ring(weights: Sequence[int]) -> Table | None:
@@ -70,3 +54,6 @@ def choose(view: View, ask: Ask) -> tuple[int | None, State]:
         if number in usable:
             return number, State(place)
     return None, view.state
+
+
+MEMBER = Scheduler(choose=choose, carry=carry, ring=ring, to_ring=to_ring, from_ring=from_ring)

@@ -6,30 +6,16 @@ weight, the newest of equals; there is nothing to prepare (ip_vs_sed.c).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from fractions import Fraction
 
 from xlvs.sched.parts.family import Ask, State, View
-from xlvs.sched.parts.plain import carry, from_ring, parameters, ring, start, table, to_ring
-
-__all__ = [
-    "FLAGS",
-    "TABLE_SIZE",
-    "carry",
-    "choose",
-    "from_ring",
-    "parameters",
-    "ring",
-    "start",
-    "table",
-    "to_ring",
-]
-
-TABLE_SIZE = 0
-FLAGS: Mapping[str, str] = {}
+from xlvs.sched.parts.scheduler import Scheduler
 
 
 def choose(view: View, ask: Ask) -> tuple[int | None, State]:
     """Return the server that the connection would load least for its weight; weight 0 is out."""
     least = min(view.open(ask), key=lambda slot: Fraction(ask.load(slot[0]).active + 1, slot[1]), default=None)
     return least[0] if least else None, view.state
+
+
+MEMBER = Scheduler(choose=choose)

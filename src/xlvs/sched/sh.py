@@ -8,29 +8,16 @@ entries in a row as its weight says, round and round until the table is full
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
 from xlvs.sched.parts.family import FALLBACK, PORT, Ask, Entry, Fill, State, Table, View
 from xlvs.sched.parts.hashing import MASK, golden_hash, seek
-from xlvs.sched.parts.plain import carry, from_ring, parameters, ring, start, to_ring
-
-__all__ = [
-    "FLAGS",
-    "TABLE_SIZE",
-    "carry",
-    "choose",
-    "from_ring",
-    "parameters",
-    "ring",
-    "start",
-    "table",
-    "to_ring",
-]
+from xlvs.sched.parts.scheduler import Scheduler
 
 TABLE_SIZE = 256
-FLAGS: Mapping[str, str] = {"sh-fallback": FALLBACK, "sh-port": PORT}
+FLAGS = {"sh-fallback": FALLBACK, "sh-port": PORT}
 
 
 def table(servers: Sequence[Entry], fill: Fill | None = None, size: int = 0) -> Table:
@@ -48,3 +35,6 @@ def choose(view: View, ask: Ask) -> tuple[int | None, State]:
 
 def _index(client: int, offset: int) -> int:
     return (offset + golden_hash(client)) % TABLE_SIZE
+
+
+MEMBER = Scheduler(choose=choose, table=table, table_size=TABLE_SIZE, flags=FLAGS)

@@ -6,26 +6,8 @@ less overhead for its weight; there is nothing to prepare (ip_vs_twos.c).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 from xlvs.sched.parts.family import Ask, Slots, State, View
-from xlvs.sched.parts.plain import carry, from_ring, parameters, ring, start, table, to_ring
-
-__all__ = [
-    "FLAGS",
-    "TABLE_SIZE",
-    "carry",
-    "choose",
-    "from_ring",
-    "parameters",
-    "ring",
-    "start",
-    "table",
-    "to_ring",
-]
-
-TABLE_SIZE = 0
-FLAGS: Mapping[str, str] = {}
+from xlvs.sched.parts.scheduler import Scheduler
 
 
 def choose(view: View, ask: Ask) -> tuple[int | None, State]:
@@ -46,3 +28,6 @@ def _drawn(slots: Slots, left: int) -> tuple[int, int]:
         if left <= 0:
             return slot
     raise ValueError(f"{left} is left of a draw beyond the sum of the weights")
+
+
+MEMBER = Scheduler(choose=choose)

@@ -12,29 +12,13 @@ different weights is done here once: a ring.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
 from xlvs.sched.parts.family import HEAD, Array, Ask, Parameters, Slots, State, Table, View
-from xlvs.sched.parts.plain import table
 from xlvs.sched.parts.ring import FEW, compile_ring, index_of, round_of
-
-__all__ = [
-    "FLAGS",
-    "TABLE_SIZE",
-    "carry",
-    "choose",
-    "from_ring",
-    "parameters",
-    "ring",
-    "start",
-    "table",
-    "to_ring",
-]
-
-TABLE_SIZE = 0
-FLAGS: Mapping[str, str] = {}
+from xlvs.sched.parts.scheduler import Scheduler
 
 
 def parameters(weights: Sequence[int]) -> Parameters:
@@ -99,3 +83,8 @@ def choose(view: View, ask: Ask) -> tuple[int | None, State]:
             if weight >= cw and number in usable:
                 return number, State(place, cw)
         cw, begin = cw - gcd if cw > gcd else top, 0
+
+
+MEMBER = Scheduler(
+    choose=choose, parameters=parameters, start=start, carry=carry, ring=ring, to_ring=to_ring, from_ring=from_ring
+)

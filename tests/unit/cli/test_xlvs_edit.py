@@ -192,6 +192,15 @@ def test_what_a_service_listens_on_is_not_edited(file: Path, xlvs: Xlvs, edits: 
     assert "what a service listens on cannot be edited" in (seen / "1").read_text()
 
 
+def test_a_second_service_is_not_added_beside_the_edited_one(file: Path, xlvs: Xlvs, edits: Edits) -> None:
+    """The sentence that comes back into the editor says how to change more."""
+    xlvs("apply", file)
+    seen = edits(("services:", "services:\n- listen: {address: 192.0.2.99, port: 1}"))
+    assert xlvs("edit", "service", "web")[0] == 1
+    assert "this is for one service and nothing else; edit or apply a file to change more" in (seen / "1").read_text()
+    assert file.read_text() == FILE
+
+
 @pytest.mark.parametrize("words", [["edit", "service"], ["edit", "-"], ["edit", "a", "b"]])
 def test_wrong_usage(words: list[str], xlvs: Xlvs) -> None:
     """Exit code 2."""

@@ -222,6 +222,13 @@ def test_watch_prints_counters_that_move(applied: Path, xlvs: Xlvs, director: Fa
         assert next(lines) == ["generation", "2"]
 
 
+@pytest.mark.parametrize("what", ["services", "flows", "counters"])
+def test_what_is_watched_is_no_yaml(what: str, xlvs: Xlvs) -> None:
+    """Which has no lines; the sentence says what there is."""
+    said = "xlvs: what is watched can be a table or JSON, one object a line; YAML has no lines\n"
+    assert xlvs("get", what, "--watch", "-o", "yaml") == (1, "", said)
+
+
 def test_watch_ends_with_the_daemon(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """In a sentence, with exit code 1."""
     monkeypatch.setenv("XLVS_RUN_DIR", str(tmp_path))

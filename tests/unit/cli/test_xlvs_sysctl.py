@@ -41,4 +41,6 @@ def test_one_that_does_nothing_says_so(xlvs: Xlvs) -> None:
     """When it is asked for by name."""
     status, shown, said = xlvs("sysctl", "conntrack=1")
     assert (status, shown) == (0, "net.ipv4.vs.conntrack = 1\n")
-    assert said == "xlvs: conntrack has no effect: packets do not pass Netfilter in xlvs\n"
+    said_of_it = "xlvs: conntrack has no effect: packets do not pass Netfilter in xlvs\n"
+    assert said == said_of_it
+    assert xlvs("sysctl", "conntrack") == (0, "net.ipv4.vs.conntrack = 1\n", said_of_it)

@@ -143,6 +143,22 @@ def test_a_device_makes_no_sense_for_a_mark() -> None:
     assert any("services[0].address: a service by firewall mark has no virtual address" in line for line in found)
 
 
+@pytest.mark.parametrize(
+    ("match", "complaint"),
+    [
+        ("{address: 192.0.2.1/24}", "192.0.2.1/24 is no network: bits behind the first 24 are set"),
+        ("{address: 192.0.2.1, ports: 9-8}", "ports 9-8 are no range within 0-65535"),
+        ("{address: web}", "'web' is not an IP address"),
+        ("{address: 192.0.2.1, protocol: sctp}", "unknown word 'sctp' (one of tcp, udp)"),
+    ],
+)
+def test_what_matches_nothing_is_told_with_its_place(match: str, complaint: str) -> None:
+    """Each rule that is wrong, and the right ones beside it are not."""
+    found = complaints(f"services:\n- listen: {{mark: 1}}\n  match:\n  - {{address: 10.0.0.0/8}}\n  - {match}\n")
+    assert [line.split(": ", 1)[0].split(":")[0] for line in found] == ["5"]
+    assert "services[0].match[1]" in found[0] and complaint in found[0]
+
+
 @pytest.mark.parametrize("text", ["", "# only a comment\n", "---\n"])
 def test_an_empty_file_is_refused(text: str) -> None:
     """A file that was emptied by accident must not remove every service."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -132,6 +133,33 @@ def test_an_instance_has_one_daemon(tmp_path: Path) -> None:
     with Lock(other):
         pass
     assert not other.lock.exists()
+
+
+def test_a_lock_says_who_has_it_last(tmp_path: Path) -> None:
+    """Whatever it said before, longer or shorter, it can be read at every moment."""
+    paths = Paths("x", tmp_path, tmp_path)
+    for before in ("4194304 4026531840999\n", "1\n", "", "nonsense"):
+        paths.lock.write_text(before)
+        with Lock(paths) as lock:
+            lock.sign()
+        assert paths.lock.read_text() == f"{os.getpid()} {netns.identity()}\n"
+    paths.lock.write_text("nonsense")
+    assert Lock.kept_netns(paths) == 0
+
+
+def test_where_no_lock_can_be_the_reason_is_said(tmp_path: Path) -> None:
+    """The directory of the instances is a file, for example."""
+    (tmp_path / "run").write_text("")
+    with pytest.raises(HostError, match=r"cannot open .*/run/x\.lock: (File exists|Not a directory)"):
+        Lock(Paths("x", tmp_path / "run", tmp_path))
+
+
+def test_a_network_namespace_that_is_not_there_is_named(tmp_path: Path) -> None:
+    """With the path where it was looked for."""
+    with pytest.raises(HostError, match=r"no network namespace nowhere \(/run/netns/nowhere: No such file"):
+        netns.enter("nowhere")
+    with pytest.raises(HostError, match=f"no network namespace {tmp_path}/x"):
+        netns.enter(f"{tmp_path}/x")
 
 
 @pytest.mark.parametrize("name", ["", "a/b", "..", "a.b", "a b", "x" * 65, "-x"])

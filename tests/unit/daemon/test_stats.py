@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from xlvs.daemon.stats import CALM_S, SAMPLE_S, Counters, Fullness
+from xlvs.daemon.stats import CALM_S, SAMPLE_S, Counters, Fullness, named
 
 
 def raw(*conns: int) -> np.ndarray:
@@ -17,6 +17,56 @@ def test_a_zeroed_number_counts_from_there() -> None:
     counters = Counters(4)
     assert counters.zero(np.array([0, 1], np.uint32), raw(7, 0)) == {0: (7, 0, 0, 7000, 0)}
     assert counters.counts(raw(9, 5)) == [[2, 0, 0, 2000, 0], [5, 0, 0, 5000, 0]]
+
+
+def test_zeroing_forgets_the_rate() -> None:
+    """Of the number that was zeroed, and what it had counted by then is no burst afterwards."""
+    counters = Counters(2)
+    counters.sample(raw(800, 800), SAMPLE_S)
+    counters.zero(np.array([0], np.uint32), raw(1600))
+    assert counters.rates(2) == [[0, 0, 0, 0, 0], [100, 0, 0, 100_000, 0]]
+    counters.sample(raw(1600, 1600), SAMPLE_S)
+    assert counters.rates(2)[0] == [0, 0, 0, 0, 0]
+
+
+def test_a_baseline_of_before_a_restart_is_taken_off() -> None:
+    """Counters in the maps go on from where they were; nobody sees less than nothing."""
+    counters = Counters(2)
+    counters.set_baseline(1, [5, 0, 0, 6000, 0])
+    assert counters.counts(raw(7, 7)) == [[7, 0, 0, 7000, 0], [2, 0, 0, 1000, 0]]
+    assert counters.counts(raw(7, 4)) == [[7, 0, 0, 7000, 0], [0, 0, 0, 0, 0]]
+
+
+def test_rates_are_computed_in_the_kernels_fixed_point() -> None:
+    """Bit by bit what ip_vs_est.c does: 10 bits behind the point, of bytes 5, rounded when they are read."""
+    rng = np.random.default_rng(5)
+    counters, total, estimates = Counters(3), np.zeros((3, 5), np.int64), [[0] * 5 for _ in range(3)]
+    for _ in range(200):
+        new = rng.integers(0, rng.choice([2, 5, 40, 9000]), (3, 5))
+        total += new
+        counters.sample(total, SAMPLE_S)
+        for row, added in zip(estimates, new.tolist(), strict=True):
+            for field, count in enumerate(added):
+                rate = count << (9 if field < 3 else 4)
+                row[field] += (rate - row[field]) >> 2
+        expected = [
+            [(e + (0x1FF if f < 3 else 0xF)) >> (10 if f < 3 else 5) for f, e in enumerate(r)] for r in estimates
+        ]
+        assert counters.rates(3) == expected
+
+
+def test_two_samples_at_one_moment_are_one() -> None:
+    """No time has passed, so there is no rate to be computed; the next sample has it all."""
+    counters = Counters(1)
+    counters.sample(raw(100), 0)
+    assert counters.rates(1)[0][0] == 0
+    counters.sample(raw(200), SAMPLE_S)
+    assert counters.rates(1)[0][0] == 25
+
+
+def test_counters_have_the_names_of_the_api() -> None:
+    """In the order in which the maps hold them."""
+    assert named([1, 2, 3, 4, 5]) == {"conns": 1, "in_pkts": 2, "out_pkts": 3, "in_bytes": 4, "out_bytes": 5}
 
 
 def test_rates_move_a_quarter_of_the_way_per_sample() -> None:

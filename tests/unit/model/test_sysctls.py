@@ -51,6 +51,57 @@ def test_numbers_are_read_as_in_c(text: str, value: str) -> None:
     assert read("am_droprate", text) == value
 
 
+def test_numbers_have_32_bits() -> None:
+    """As ints of the kernel have."""
+    assert [read("am_droprate", str(number)) for number in (-(2**31), 2**31 - 1)] == ["-2147483648", "2147483647"]
+    for number in (-(2**31) - 1, 2**31):
+        with pytest.raises(InvalidError) as caught:
+            read("am_droprate", str(number))
+        assert str(caught.value) == f"sysctl am_droprate: {number} is outside -2147483648..2147483647"
+
+
+@pytest.mark.parametrize(
+    ("name", "low", "high"),
+    [
+        ("debug_level", 0, 12),
+        ("drop_entry", 0, 3),
+        ("drop_packet", 0, 3),
+        ("est_nice", -20, 19),
+        ("secure_tcp", 0, 3),
+        ("sync_ports", 1, 64),
+        ("sync_qlen_max", 0, 2**31 - 1),
+        ("sync_retries", 0, 3),
+        ("sync_version", 0, 1),
+    ],
+)
+def test_some_are_within_limits(name: str, low: int, high: int) -> None:
+    """Those of vs_vars; the default is one of the values."""
+    for number in (low, high, int(SYSCTLS[name].default)):
+        assert read(name, str(number)) == str(number)
+    for number in (low - 1, high + 1):
+        with pytest.raises(InvalidError, match=f"sysctl {name}: {number} is outside {low}[.][.]{high}$"):
+            read(name, str(number))
+
+
+def test_two_numbers_or_one_of_few() -> None:
+    """Threads come in powers of two; a threshold is below its period, unless there is none."""
+    assert [read("sync_threshold", text) for text in ("0 1", "5 0", "3\t50")] == ["0\t1", "5\t0", "3\t50"]
+    for name, text, why in (
+        ("sync_threshold", "5 5", "the threshold 5 is not below the period 5"),
+        ("sync_threshold", "-1 5", "-1 is outside 0..2147483647"),
+        ("sync_threshold", "5", "'5' are not two numbers"),
+        ("sync_ports", "3", "3 is no power of two"),
+    ):
+        with pytest.raises(InvalidError) as caught:
+            read(name, text)
+        assert str(caught.value) == f"sysctl {name}: {why}"
+
+
+def test_later_kernels_have_more() -> None:
+    """Which the captured one has not."""
+    assert [SYSCTLS[name].default for name in ("debug_level", "est_cpulist", "est_nice")] == ["0", "", "0"]
+
+
 @pytest.mark.parametrize("text", ["", "+5", "1_0", "08", "0b1", "0o7", "5x", "--1", "٣"])
 def test_what_is_no_number(text: str) -> None:
     """Though Python would take some of it."""

@@ -11,6 +11,8 @@ from xlvs.model import Address, Server, Service, ServiceKey, State
 from xlvs.plan.admission import admit, admit_name, is_unicast
 
 WEB = ServiceKey("tcp", Address.parse("192.0.2.1"), 80)
+WEB6 = ServiceKey("tcp", Address.parse("fe80::a00:1"), 80)
+"""Link-local, as its neighbour: the first twelve bytes of both are the same."""
 REAL = Address.parse("10.0.0.1")
 
 
@@ -32,7 +34,9 @@ def test_what_xlvs_can_do_is_admitted() -> None:
         ),
         (Service(WEB, "wlc", table=4093), InvalidError, "cannot have a table of 4093 entries"),
         (Service(WEB, servers=(Server(Address.parse("239.0.0.1"), 80),)), InvalidError, "no unicast address"),
-        (Service(WEB, servers=(Server(Address.parse("fd00::1"), 80, "nat"),)), InvalidError, "address family"),
+        (Service(WEB, servers=(Server(Address.parse("fd00::1"), 80, "nat"),)), InvalidError, "nat cannot carry IPv4"),
+        (Service(WEB6, servers=(Server(REAL, 80, "nat"),)), InvalidError, "nat cannot carry IPv6"),
+        (Service(WEB6, servers=(Server(Address.parse("fe80::a00:2"), 80),)), InvalidError, "no unicast address"),
     ],
 )
 def test_what_xlvs_cannot_do_is_refused(service: Service, error: type[XlvsError], words: str) -> None:

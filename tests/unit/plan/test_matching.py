@@ -7,6 +7,7 @@ import random
 
 import pytest
 
+from xlvs.dataplane import _abi as abi
 from xlvs.errors import InvalidError
 from xlvs.model import MAPPED, Address, Match, ServiceKey
 from xlvs.plan.matching import matches
@@ -86,3 +87,14 @@ def test_too_many() -> None:
         matches({ServiceKey.of_mark(1): many})
     keys, _ = matches({ServiceKey.of_mark(1): many[1:]})
     assert keys["length"].tolist() == [24 + 8 * len(MAPPED)]
+
+
+def test_more_prefixes_than_there_is_room_for() -> None:
+    """As many as fit are taken; one more is refused, and says how many that would be."""
+    networks = (f"10.{high}.{low}.0/24" for high in range(256) for low in range(256))
+    many = [Match.parse(network) for network, _ in zip(networks, range(abi.MAX_PREFIXES + 1), strict=False)]
+    keys, _ = matches({ServiceKey.of_mark(1): many[1:]})
+    assert len(keys) == abi.MAX_PREFIXES
+    why = f"there would be rules for {abi.MAX_PREFIXES + 1} prefixes, {abi.MAX_PREFIXES} are possible"
+    with pytest.raises(InvalidError, match=why):
+        matches({ServiceKey.of_mark(1): many})

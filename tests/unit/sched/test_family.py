@@ -14,9 +14,9 @@ NAMES = sched.names()
 
 @pytest.mark.parametrize("name", NAMES)
 def test_table_has_the_promised_size(name: str) -> None:
-    """A member has a table of TABLE_SIZE entries, or none and says 0."""
+    """A member has a table of so many entries as it says, or none and says 0."""
     table = sched.get(name).table(entries(1, 2, 3))
-    assert (0 if table is None else len(table)) == sched.get(name).TABLE_SIZE
+    assert (0 if table is None else len(table)) == sched.get(name).table_size
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from xlvs.cli.adm import errors, support
-from xlvs.cli.adm.errors import Refused
+from xlvs.cli.adm.errors import Refused, sentence
 from xlvs.cli.adm.parse import Command
 from xlvs.errors import UnreachableError, XlvsError
 
@@ -26,14 +25,7 @@ def ask(command: Command, call: Callable[..., Any], path: str, *arguments: objec
     except UnreachableError:
         raise
     except XlvsError as error:
-        raise Refused(sentence(command, error)) from error
-
-
-def sentence(command: Command, error: XlvsError) -> str:
-    """Return what ipvsadm prints when the kernel answers *command* with this *error*."""
-    if error.code == "unknown-scheduler":
-        return support.unknown_scheduler(command)
-    return errors.sentence(command.name, error)
+        raise Refused(sentence(command.name, error)) from error
 
 
 def make(client: Client, edits: list[dict[str, Any]], *, atomic: bool) -> Any:

@@ -13,8 +13,8 @@ import sys
 from collections.abc import Callable, Iterable, Iterator
 
 from xlvs.cli.adm import edits
-from xlvs.cli.adm.asking import make, sentence, tell_remaining
-from xlvs.cli.adm.errors import REFUSED, Refused, Stop
+from xlvs.cli.adm.asking import make, tell_remaining
+from xlvs.cli.adm.errors import REFUSED, Refused, Stop, sentence
 from xlvs.cli.adm.parse import Command, parse
 from xlvs.errors import UnreachableError, XlvsError
 
@@ -116,16 +116,15 @@ class Restore:
         except XlvsError as error:
             # None of it could be put in force: find out how much of it can, as if each came alone.
             if len(commands) == 1:
-                self._refuse(sentence(commands[0], error))
+                self._refuse(sentence(commands[0].name, error))
                 return
             half = len(commands) // 2
             self._make(commands[:half], wanted[:half])
             self._make(commands[half:], wanted[half:])
             return
-        self.status = 0
         for number, command in enumerate(commands):
             if one := refused.get(number):
-                self._refuse(sentence(command, XlvsError(one["detail"], code=one["code"])))
+                self._refuse(sentence(command.name, XlvsError(one["detail"], code=one["code"])))
             else:
                 self.status = 0
 
@@ -151,7 +150,7 @@ def restore_whole(client: Client, lines: Iterable[str], *, clear: bool = False) 
         if error.edit is None:
             raise Stop(REFUSED, f"{error}; nothing was changed\n") from error
         number, command = commands[error.edit]
-        raise _nothing(number, sentence(command, error), REFUSED) from error
+        raise _nothing(number, sentence(command.name, error), REFUSED) from error
     sys.stderr.write(tell_remaining(answer.get("remaining", 0)))
     return 0
 

@@ -11,20 +11,10 @@ if TYPE_CHECKING:
     from collections.abc import Collection
     from typing import Any
 
-SCHEDULERS = ("rr", "wrr", "lc", "wlc", "lblc", "lblcr", "dh", "sh", "sed", "nq", "fo", "ovf", "mh", "twos")
-"""The schedulers of IPVS; which of them xlvs has, the daemon knows."""
-
 
 def not_yet(what: str) -> Refused:
     """Return the refusal of a thing that IPVS has and xlvs has not."""
     return Refused(f"xlvs does not support {what} yet")
-
-
-def unknown_scheduler(command: Command) -> str:
-    """Return what to say of a scheduler that the daemon does not know."""
-    if command.scheduler in SCHEDULERS:
-        return str(not_yet(f"the {command.scheduler} scheduler"))
-    return errors.SCHEDULER_NOT_FOUND
 
 
 def refuse_daemon(command: Command, services: list[dict[str, Any]], interfaces: Collection[str]) -> Refused:

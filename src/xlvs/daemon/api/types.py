@@ -5,6 +5,7 @@ A body is understood whole or refused: an unknown field is an error.
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -114,7 +115,8 @@ class ServiceBody(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
             tuple([match.match() for match in self.match]),
         )  # fmt: skip
         if len({(server.address, server.port) for server in servers}) < len(servers):
-            raise InvalidError(f"virtual service {service.title} has a real server twice")
+            most, _ = Counter(str(server) for server in servers).most_common(1)[0]
+            raise InvalidError(f"virtual service {service.title} has the real server {most} more than once")
         return service
 
 

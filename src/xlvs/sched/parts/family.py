@@ -5,9 +5,9 @@ Pure: the words the family shares, nothing that any one member decides.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -118,40 +118,3 @@ class View:
     def open(self, ask: Ask) -> list[tuple[int, int]]:
         """Return the slots of the servers that take new connections."""
         return [slot for slot in self.slots if slot[1] and not ask.load(slot[0]).overloaded]
-
-
-class Scheduler(Protocol):
-    """A member of the family: a module with these names."""
-
-    TABLE_SIZE: int
-    """Entries of its table of servers; 0 if it has none."""
-
-    FLAGS: Mapping[str, str]
-    """Its own words for scheduler flags, and the flag each stands for."""
-
-    def parameters(self, weights: Sequence[int]) -> Parameters:
-        """Return what goes into the service's value."""
-
-    def table(self, servers: Sequence[Entry], fill: Fill = ..., size: int = 0) -> Table | None:
-        """Return the table of server numbers for *servers*, newest first; None if it has none.
-
-        *size* is another than TABLE_SIZE, for who can have one.
-        """
-
-    def ring(self, weights: Sequence[int]) -> Table | None:
-        """Return the places of the servers in the order of the choices; None if choosing needs no ring, or has none."""
-
-    def start(self, weights: Sequence[int]) -> State:
-        """Return the state of a service that gets this scheduler now."""
-
-    def carry(self, state: State, old: Slots, new: Slots) -> State:
-        """Return the state after the servers *old* became *new*; the same if they are the same."""
-
-    def to_ring(self, state: State, weights: Sequence[int]) -> State:
-        """Return the state as the kernel half keeps it beside a ring."""
-
-    def from_ring(self, state: State, weights: Sequence[int]) -> State:
-        """Return the state of which `to_ring`, or a choice by the ring, made this one."""
-
-    def choose(self, view: View, ask: Ask) -> tuple[int | None, State]:
-        """Return the server's number, or None, and the state after the choice: what the kernel half must do."""

@@ -268,6 +268,41 @@ def test_what_is_wrong_is_refused_and_changes_nothing(
     assert (web.get("/v1/config"), web.generation) == (before, 1)
 
 
+NEW = {**LISTEN, "port": 81}
+BY_MARK = {"protocol": "fwm", "mark": 1}
+WRONG: list[tuple[dict[str, Any], str]] = [
+    ({}, "not as expected: Object missing required field `listen`"),
+    ({"listen": {**NEW, "prot": 1}}, "not as expected: Object contains unknown field `prot` - at `$.listen`"),
+    ({"listen": {**NEW, "port": "81"}}, "not as expected: Expected `int`, got `str` - at `$.listen.port`"),
+    ({"listen": {"protocol": "tcp", "port": 81}}, "listen lacks its address; write one as 192.0.2.1"),
+    ({"listen": {**NEW, "mark": 7}}, "mark 7 is a service's whose protocol is fwm, not tcp"),
+    ({"listen": {"protocol": "fwm"}}, "firewall mark 0 is outside 1..4294967295"),
+    (
+        {"listen": NEW, "servers": [REAL, {**REAL, "port": 1}, REAL]},
+        "virtual service 192.0.2.1:81/tcp has the real server 10.0.0.1:8080 more than once",
+    ),
+    (
+        {"listen": NEW, "match": [{"address": "192.0.2.0/24"}]},
+        "192.0.2.1:81/tcp has an address; match is for services by firewall mark",
+    ),
+    (
+        {"listen": BY_MARK, "match": [{"address": "2001:db8::/32"}]},
+        "2001:db8::/32 is no IPv4, of which firewall mark 1 is",
+    ),
+    ({"listen": BY_MARK, "match": [{"address": "::", "ports": "x"}]}, "'x' is no port or range of ports"),
+    ({"listen": BY_MARK, "device": "eth0"}, "firewall mark 1 has no virtual address to be put on eth0"),
+]
+
+
+@pytest.mark.parametrize(("body", "sentence"), WRONG)
+def test_what_is_wrong_with_a_service_is_said(body: dict[str, Any], sentence: str, web: Client) -> None:
+    """In one sentence, and nothing is added."""
+    with pytest.raises(InvalidError) as caught:
+        web.post("/v1/services", body)
+    assert str(caught.value).startswith(sentence)
+    assert [service["name"] for service in plain(web)] == ["web"]
+
+
 def test_what_the_kernel_refuses_has_not_happened(web: Client, director: FakeDirector) -> None:
     """The engine's refusal is the client's, and nobody is told of a change."""
     director.told.clear()

@@ -2,8 +2,8 @@
 
 TC cannot ask for an outer checksum on a GSO packet (`bpf/fwd/tunnel.h`), so a
 packet for a tunnel with checksums is sent through here first.  The kernel
-segments whatever is longer than a device's largest GSO packet
-(net/core/dev.c, gso_features_check), and at this one everything is.  Made when
+segments whatever has more segments, or is longer, than a device's largest GSO
+packet (net/core/dev.c, gso_features_check), and at this one everything has.  Made when
 a server needs it, and taken away by `remove` only.
 """
 
@@ -29,7 +29,7 @@ def make(instance: str) -> int:
     """Make the pair unless it is there; return the index of the end that GSO packets go into.  Raises `HostError`."""
     into, out = names(instance)
     try:
-        index, _ = veth.make(into, out, MAC, gso=1)
+        index, _ = veth.make(into, out, MAC, cut=True)
     except OSError as err:
         raise HostError(
             f"the devices {into} and {out}, which cut GSO packets up for tunnels with checksums, cannot be made: "
