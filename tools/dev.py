@@ -132,7 +132,7 @@ def lock(arguments: Sequence[str]) -> int:
         return (
             call(python, "-m", "pip", "--quiet", "--disable-pip-version-check", "install", "pip-tools")
             or call(*compile_lock, "-o", "requirements.lock", "pyproject.toml")
-            or call(*compile_lock, "--extra", "dev", "-o", "requirements-dev.lock", "pyproject.toml")
+            or call(*compile_lock, "--all-extras", "-o", "requirements-dev.lock", "pyproject.toml")
         )
 
 
