@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 import msgspec
 
+from xlvs.config.dump import inline, plain
 from xlvs.config.words import options
 from xlvs.model.server import Server
 from xlvs.model.service import Service
@@ -80,6 +81,8 @@ def _service_fields(service: Service) -> dict[str, Any]:
         "engine": service.engine,
         "ops": service.ops,
         "match": ", ".join(map(str, service.match)),
+        "health": inline(plain(service.health)) if service.health else "",
+        "sorry server": str(service.sorry_server or ""),
         "device": service.device,
         "owner": service.owner,
     }
@@ -92,6 +95,8 @@ def _server_fields(server: Server) -> dict[str, Any]:
         fields |= {"upper": server.upper, "lower": server.lower}
     if server.tunnel_port or server.tunnel_checksum != "none":
         fields |= {"tunnel port": server.tunnel_port, "tunnel checksum": server.tunnel_checksum}
+    if server.health:
+        fields["health"] = inline(plain(server.health))
     fields["owner"] = server.owner
     return fields
 

@@ -7,7 +7,7 @@ file is resolved.
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from msgspec import UNSET, Meta, Struct, UnsetType, field
 
@@ -45,6 +45,39 @@ class Tunnel(Struct, forbid_unknown_fields=True, gc=False):
     ] = "none"
 
 
+Span = Annotated[float, Meta(gt=0, le=86400)] | Annotated[str, Meta(pattern=r"^[0-9]+(\.[0-9]+)?(ms|s|m|h)?$")]
+CheckEntry = Annotated[
+    dict[str, Any], Meta(description="A check: its type, and options as docs/health.md has them for that type.")
+]
+Checks = Annotated[tuple[CheckEntry, ...], Meta(description="All of them must be good.")]
+Command = Annotated[str, Meta(description="A command with its arguments, run without a shell.")]
+
+
+class NotifyEntry(Struct, forbid_unknown_fields=True, gc=False):
+    """Commands that are run when something changes."""
+
+    up: Command = ""
+    down: Command = ""
+    quorum_up: Command = ""
+    quorum_down: Command = ""
+
+
+class ServerNotifyEntry(Struct, forbid_unknown_fields=True, gc=False):
+    """Commands that are run when the server's state changes."""
+
+    up: Command = ""
+    down: Command = ""
+
+
+class ServerHealthEntry(Struct, forbid_unknown_fields=True, gc=False):
+    """What this server has instead of what its service says."""
+
+    checks: Checks | UnsetType = UNSET
+    alpha: Annotated[bool, Meta(description="Down until its first good answer.")] | UnsetType = UNSET
+    inhibit: Annotated[bool, Meta(description="Down is weight 0, not taken out.")] | UnsetType = UNSET
+    notify: ServerNotifyEntry | UnsetType = UNSET
+
+
 class ServerEntry(Struct, forbid_unknown_fields=True, gc=False):
     """A real server of the service."""
 
@@ -65,6 +98,7 @@ class ServerEntry(Struct, forbid_unknown_fields=True, gc=False):
         Threshold, Meta(description="With fewer than so many it takes new ones again; 0: three quarters of upper.")
     ] = 0
     tunnel: Tunnel | UnsetType = UNSET
+    health: ServerHealthEntry | UnsetType = UNSET
 
 
 class Listen(Struct, forbid_unknown_fields=True, gc=False):
@@ -134,6 +168,25 @@ class Persistence(Struct, forbid_unknown_fields=True, gc=False):
     ) = UNSET
 
 
+class HealthEntry(Struct, forbid_unknown_fields=True, gc=False):
+    """Which servers may get traffic, and what happens when they are too few."""
+
+    checks: Checks = ()
+    alpha: Annotated[bool, Meta(description="Servers are down until their first good answer.")] = False
+    omega: Annotated[bool, Meta(description="A daemon that ends runs the down commands.")] = False
+    quorum: Annotated[int, Meta(ge=1, description="So much weight must be up for the service to be.")] = 1
+    hysteresis: Annotated[int, Meta(ge=0, description="So much more to gain the quorum, so much less to lose it.")] = 0
+    inhibit: Annotated[bool, Meta(description="A server that is down gets weight 0; else it is taken out.")] = False
+    slow_start: Annotated[
+        Span | Literal[0], Meta(description="How long a server that came up takes to get its whole weight.")
+    ] = 0
+    sorry_server: Annotated[ServerEntry, Meta(description="Answers while the quorum is lost.")] | UnsetType = UNSET
+    notify: NotifyEntry | UnsetType = UNSET
+    maintenance: Annotated[
+        str, Meta(description="A directory: a file named ADDRESS or ADDRESS:PORT there drains the server.")
+    ] = ""
+
+
 class ServiceEntry(Struct, forbid_unknown_fields=True):
     """A virtual service."""
 
@@ -160,6 +213,7 @@ class ServiceEntry(Struct, forbid_unknown_fields=True):
         bool, Meta(description="One-packet scheduling: every datagram is scheduled by itself; udp and marks only.")
     ] = False
     servers: Annotated[tuple[ServerEntry, ...], Meta(description="The real servers, oldest first.")] = ()
+    health: HealthEntry | UnsetType = UNSET
 
 
 class Defaults(Struct, forbid_unknown_fields=True):

@@ -11,6 +11,7 @@ from msgspec import UNSET, UnsetType
 
 from xlvs.config.reader import PLAIN
 from xlvs.config.words import options
+from xlvs.model.codec import to_builtins
 from xlvs.model.match import Match
 from xlvs.model.server import Server
 from xlvs.model.service import Service
@@ -59,6 +60,10 @@ def entry(service: Service) -> dict[str, Any]:
     if service.ops:
         found["ops"] = True
     found["servers"] = [server_entry(server) for server in service.servers]
+    if service.health or service.sorry_server:
+        found["health"] = plain(service.health) if service.health else {}
+        if service.sorry_server:
+            found["health"]["sorry_server"] = server_entry(service.sorry_server)
     return found
 
 
@@ -83,7 +88,15 @@ def server_entry(server: Server) -> dict[str, Any]:
         found |= {"upper": server.upper, "lower": server.lower}
     if server.tunnel_port or server.tunnel_checksum != "none":
         found["tunnel"] = {"port": server.tunnel_port, "checksum": server.tunnel_checksum}
+    if server.health:
+        found["health"] = plain(server.health)
     return found
+
+
+def plain(value: Any) -> dict[str, Any]:
+    """Return a value of the model as plain values, without what is left to defaults."""
+    found: dict[str, Any] = to_builtins(value)
+    return {name: given for name, given in found.items() if given not in (None, {})}
 
 
 def inline(value: Any) -> str:

@@ -6,7 +6,7 @@ goes on, so that an operator sees all of them.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from msgspec import UNSET, UnsetType
 from msgspec.structs import asdict
@@ -14,6 +14,7 @@ from msgspec.structs import asdict
 from xlvs import sched
 from xlvs.config.document import (
     Defaults,
+    HealthEntry,
     Listen,
     MatchEntry,
     Options,
@@ -23,6 +24,7 @@ from xlvs.config.document import (
     TimeoutsEntry,
     Tunnel,
 )
+from xlvs.config.health import HealthResolver
 from xlvs.config.problems import Finding, Path
 from xlvs.errors import InvalidError
 from xlvs.model import sysctls
@@ -51,6 +53,7 @@ class Resolver:
         self._names: dict[str, int] = {}
         # Which service repeats which: told once all places are known.
         self.repeats: list[tuple[Path, Path, str]] = []
+        self._health = HealthResolver(self._note)
 
     def services(self, entries: Iterable[Entry]) -> tuple[Service, ...]:
         """Return the services of the *entries*, those without faults at least."""
@@ -99,7 +102,7 @@ class Resolver:
         if device and not isinstance(entry.listen.mark, UnsetType):
             self._note((*path, "address"), "a service by firewall mark has no virtual address to add; leave this out")
             device = ""
-        own = self._servers(path, key, servers)
+        own = self._servers(lambda i: (*path, "servers", i), key, servers)
         match = self._match(path, entry.match)
         if key is None:
             return None
@@ -118,6 +121,8 @@ class Resolver:
                 table=table,
                 match=match,
                 engine=engine,
+                health=self._health.of_service((*path, "health"), entry.health),
+                sorry_server=self._sorry(path, key, entry.health),
             )
         except InvalidError as err:
             self._note(path, str(err))
@@ -198,40 +203,45 @@ class Resolver:
         return frozenset(flags)
 
     def _servers(
-        self, path: Path, key: ServiceKey | None, entries: Iterable[tuple[int, ServerEntry]]
+        self, place: Callable[[int], Path], key: ServiceKey | None, entries: Iterable[tuple[int, ServerEntry]]
     ) -> tuple[Server, ...]:
         defaults, owner = self._defaults, self._owner
         servers = []
         seen: dict[tuple[Address, int], int] = {}
         for i, entry in entries:
-            address = self._addresses.get(entry.address) or self._address(
-                (*path, "servers", i, "address"), entry.address
-            )
+            address = self._addresses.get(entry.address) or self._address((*place(i), "address"), entry.address)
             if entry.lower > entry.upper:
-                self._note((*path, "servers", i, "lower"), f"lower ({entry.lower}) is above upper ({entry.upper})")
+                self._note((*place(i), "lower"), f"lower ({entry.lower}) is above upper ({entry.upper})")
                 continue
             if address is None or key is None:
                 continue
             if not is_unicast(address):
-                self._note((*path, "servers", i, "address"), f"{address} is no unicast address; no server can have it")
+                self._note((*place(i), "address"), f"{address} is no unicast address; no server can have it")
             port = key.port if isinstance(entry.port, UnsetType) else entry.port
             forward = defaults.forward if isinstance(entry.forward, UnsetType) else entry.forward
             weight = defaults.weight if isinstance(entry.weight, UnsetType) else entry.weight
             if forward not in TUNNELS and address.version != key.address.version:
-                self._family((*path, "servers", i), key, address, forward)
+                self._family(place(i), key, address, forward)
             if (first := seen.setdefault((address, port), i)) != i:
-                places = (*path, "servers", i), (*path, "servers", first)
+                places = place(i), place(first)
                 self.repeats.append((*places, f"the service has the server {endpoint(address, port)} already"))
             tunnel = _NO_TUNNEL if isinstance(entry.tunnel, UnsetType) else entry.tunnel
             try:
                 server = Server(
-                    address, port, forward, weight, entry.upper, entry.lower, owner, tunnel.port, tunnel.checksum
-                )
+                    address, port, forward, weight, entry.upper, entry.lower, owner, tunnel.port, tunnel.checksum,
+                    self._health.of_server((*place(i), "health"), entry.health),
+                )  # fmt: skip
             except InvalidError as err:
-                self._note((*path, "servers", i), str(err))
+                self._note(place(i), str(err))
                 continue
             servers.append(server)
         return tuple(servers)
+
+    def _sorry(self, path: Path, key: ServiceKey, health: HealthEntry | UnsetType) -> Server | None:
+        if isinstance(health, UnsetType) or isinstance(health.sorry_server, UnsetType):
+            return None
+        found = self._servers(lambda i: (*path, "health", "sorry_server"), key, [(0, health.sorry_server)])
+        return found[0] if found else None
 
     def _family(self, path: Path, key: ServiceKey, address: Address, forward: str) -> None:
         self._note(

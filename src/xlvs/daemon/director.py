@@ -24,6 +24,8 @@ from xlvs.config import differences
 from xlvs.daemon import api, configuration
 from xlvs.daemon.attach import Attachments
 from xlvs.daemon.engine import Engine
+from xlvs.daemon.health import Care
+from xlvs.daemon.health.care import TICK_S
 from xlvs.daemon.host import advice, memory, sysctls, systemd
 from xlvs.daemon.host.devices import marks, segmenter
 from xlvs.daemon.host.interfaces import Wish
@@ -42,6 +44,7 @@ from xlvs.dataplane import Loaded
 from xlvs.dataplane import _abi as abi
 from xlvs.dataplane.maglev import Filler
 from xlvs.errors import InvalidError, XlvsError
+from xlvs.health.checker import Event, ServerState
 from xlvs.model import MARK, Address, Match, ServiceKey, State, defences
 from xlvs.plan.matching import matches
 
@@ -83,6 +86,8 @@ class Daemon:
         self._attachments = Attachments(paths.links, programs, self._kernel, self._netlink, options.wish, marker)
         self._vips = Vips(self._netlink, paths.vips)
         self._server = Server(paths.socket, self)
+        self._care = Care(paths.health, self._rejudge, self._publish)
+        self.engine.judge = self._care.judge
         self._stopping = asyncio.Event()
         self._pending: set[Callable[[], None]] = set()
         self._pause_s = SETTLE_S
@@ -135,12 +140,14 @@ class Daemon:
             loop.create_task(self._every(SAMPLE_S, self.engine.sample)),
             loop.create_task(self._every(DEFEND_S, lambda elapsed: self._defend())),
             loop.create_task(self._every(COLLECT_S, lambda elapsed: self._collect())),
+            loop.create_task(self._every(TICK_S, lambda elapsed: self._care.tick())),
             loop.create_task(self._every(PROBE_S, lambda elapsed: self._tend())),
         ]
         await self._stopping.wait()
         systemd.notify("STOPPING=1")
         for task in tasks:
             task.cancel()
+        await self._care.stop(self.engine.state)
         await self._server.stop()
         log("stopped", instance=self._paths.name)
 
@@ -173,6 +180,7 @@ class Daemon:
         _guarded(self._want_matches)
         self._kernel.heed_calls(sum(bool(service.engine) for service in state.services.values()))
         _guarded(self._want_vips)
+        self._care.want(state)
         if len(state.services) <= ADVISED_AT_ONCE:  # a look at a hundred thousand routes waits for the next round
             self._soon(self._advise)
 
@@ -186,6 +194,14 @@ class Daemon:
         """Return the sysctls that are not at their default, as they are in force at this moment."""
         given = self.engine.state.sysctls
         return defences.in_force(given, memory.free_pages()) if defences.is_automatic(given) else given
+
+    def _rejudge(self, keys: set[ServiceKey]) -> None:
+        """Put the services in force as the health of their servers has it now."""
+        self.engine.rejudge(keys)
+
+    def _publish(self, event: Event) -> None:
+        """Tell watchers what happened to a server."""
+        self._server.tell(event, self.engine.state.generation)
 
     def _defend(self) -> None:
         """Begin or end what is automatic among the defences."""
@@ -206,6 +222,10 @@ class Daemon:
             "abi": abi.ABI,
             "config": str(self._options.config or ""),
         }
+
+    def health(self) -> list[ServerState]:
+        """Return what is known of the servers that are checked."""
+        return self._care.states()
 
     def interfaces(self) -> list[dict[str, Any]]:
         """Return name, hook and why of each interface."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import gc
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 
 import numpy as np
 from msgspec.structs import replace
@@ -23,7 +23,7 @@ from xlvs.daemon.kernel import Kernel
 from xlvs.daemon.log import log
 from xlvs.daemon.stats import Counters
 from xlvs.errors import XlvsError
-from xlvs.model import MARK, Address, ServiceKey, State, sysctls
+from xlvs.model import MARK, Address, Service, ServiceKey, State, sysctls
 from xlvs.plan import records as r
 from xlvs.plan import upkeep
 from xlvs.plan import writes as w
@@ -32,6 +32,8 @@ from xlvs.plan.matching import matches
 from xlvs.plan.planner import Plan, Wants, plan
 
 _MANY = 64
+
+Judge = Callable[[Service], Service]
 
 _FULL = {errno.E2BIG, errno.ENOSPC, errno.ENOMEM}
 
@@ -51,6 +53,8 @@ class Engine:
             "service": Counters(kernel.limits.services),
             "server": Counters(kernel.limits.servers),
         }
+        self.judge: Judge = lambda service: service
+        """What a service is to be like at this moment, by the health of its servers."""
         self._store = store
         self._fill = sched.Filled(fill)
         self._baselines = disk.Baselines()
@@ -132,6 +136,16 @@ class Engine:
         if self._store.full:
             self._snapshot(self.state)
 
+    def rejudge(self, keys: Collection[ServiceKey]) -> None:
+        """Put in force what the health of their servers makes of these services; raises `XlvsError`.
+
+        The desired state, and so its generation, stays as it is.
+        """
+        wants = {key: self.state.services[key] for key in keys if key in self.state.services}
+        differ = {key for key, want in wants.items() if self.judge(want) != self.layout.services[key].service}
+        if differ:
+            self._put_in_force({key: wants[key] for key in differ}, self._epoch_for(self.state.generation))
+
     def zero(self, keys: Iterable[ServiceKey]) -> None:
         """Let the counters of these services and their servers start from zero; raises `HostError`."""
         placed = [self.layout.services[key] for key in keys]
@@ -186,6 +200,7 @@ class Engine:
 
     def _prepare(self, wants: Wants, epoch: int) -> Plan:
         """Plan, and put everything where no packet looks yet."""
+        wants = {key: self.judge(want) if want else None for key, want in wants.items()}
         self._claim({key.address for key, want in wants.items() if want and key.protocol != MARK})
         addresses = {s.address for want in wants.values() if want for s in want.servers}
         made = plan(self.layout, wants, self.routes.sources(addresses), epoch, self._fill)

@@ -72,6 +72,11 @@ class Paths:
         return self.state_dir / "changes.jsonl"
 
     @property
+    def health(self) -> Path:
+        """What was last known of the servers that are checked."""
+        return self.state_dir / "health.json"
+
+    @property
     def sysctls(self) -> Path:
         """The values that sysctls had before xlvs set them."""
         return self.state_dir / "sysctls.json"

@@ -19,6 +19,7 @@ from litestar.types import ASGIApp, Receive, Scope, Send
 
 from xlvs.daemon import api
 from xlvs.daemon.api.connection import Connection, Patience, connection_class, hurried
+from xlvs.health.checker import Event
 
 _BACKLOG = 512
 _GRACE_S = 1
@@ -85,6 +86,10 @@ class Server:
     def publish(self, change: api.Change) -> None:
         """Tell the watchers of a *change* that was not made through the API."""
         api.publish(self._watchers, change)
+
+    def tell(self, event: Event, generation: int) -> None:
+        """Tell the watchers what happened to a server, in the state of *generation*."""
+        api.tell(self._watchers, event, generation)
 
 
 class _Uvicorn(uvicorn.Server):

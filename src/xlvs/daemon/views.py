@@ -6,7 +6,7 @@ without a dictionary per row; one service reads its own numbers alone.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any, Literal, Protocol
 
 import msgspec
@@ -16,7 +16,7 @@ from msgspec import UNSET, UnsetType
 
 from xlvs.daemon.stats import Counters
 from xlvs.dataplane.flows import FlowTable
-from xlvs.model import Server, Service, ServiceKey, State
+from xlvs.model import Health, Server, ServerHealth, Service, ServiceKey, State
 
 Array = npt.NDArray[Any]
 
@@ -25,8 +25,10 @@ Detail = Literal["all", "connections", "none"]
 
 
 class Placed(Protocol):
-    """Where a service is in the maps: its number, and those of its servers in the order of `Service.servers`."""
+    """Where a service is in the maps: its number, and those of its servers as they are in force."""
 
+    @property
+    def service(self) -> Service: ...
     @property
     def id(self) -> int: ...
     @property
@@ -54,6 +56,8 @@ class Layout(Protocol):
     """`Placed` by service key."""
     rows: Array
     """Server rows by number."""
+    retired: Any
+    """Numbers of servers that were taken out and have flows, by service key, address and port."""
 
 
 class Engine(Protocol):
@@ -61,6 +65,7 @@ class Engine(Protocol):
 
     state: State
     counters: dict[str, Counters]
+    judge: Callable[[Service], Service]
 
     @property
     def kernel(self) -> Kernel: ...
@@ -91,11 +96,14 @@ class ServerView(msgspec.Struct, frozen=True, gc=False):
     owner: str
     tunnel_port: int
     tunnel_checksum: str
+    effective: int | UnsetType = UNSET
+    """The weight that it has now, by its health, where that is another."""
     active: int | UnsetType = UNSET
     inactive: int | UnsetType = UNSET
     persistent: int | UnsetType = UNSET
     stats: Measures | UnsetType = UNSET
     rates: Measures | UnsetType = UNSET
+    health: ServerHealth | UnsetType = UNSET
 
 
 class ListenView(msgspec.Struct, frozen=True, gc=False):
@@ -132,6 +140,8 @@ class ServiceView(msgspec.Struct, frozen=True):
     ops: bool
     table: int
     match: list[MatchView]
+    health: Health | None
+    sorry_server: ServerView | None
     stats: Measures | UnsetType = UNSET
     rates: Measures | UnsetType = UNSET
 
@@ -140,65 +150,95 @@ def services(engine: Engine, detail: Detail) -> list[ServiceView]:
     """Return all services, in the order in which they were added."""
     shown = engine.state.services.values()
     if detail == "none":
-        return [_service(service, [_plain(s) for s in service.servers]) for service in shown]
-    loads = np.maximum(engine.kernel.loads(engine.end("server")), 0).tolist()
-    placed = engine.layout.services
+        return [_service(service, [_plain(x, w) for x, w in _weighed(engine, service)]) for service in shown]
+    loads = [*np.maximum(engine.kernel.loads(engine.end("server")), 0).tolist(), _NO_LOAD]
     if detail == "connections":
-        return [_service(s, [_loaded(x, *loads[n]) for x, n in _numbered(s, placed[s.key])]) for s in shown]
+        return [_service(s, [_loaded(x, w, *loads[n]) for x, w, n in _numbered(engine, s)]) for s in shown]
     counts, rates = {}, {}
     for kind, counters in engine.counters.items():
-        counts[kind] = counters.counts(engine.kernel.stats(kind, engine.end(kind)))
-        rates[kind] = counters.rates(engine.end(kind))
+        counts[kind] = [*counters.counts(engine.kernel.stats(kind, engine.end(kind))), _NO_COUNTS]
+        rates[kind] = [*counters.rates(engine.end(kind)), _NO_COUNTS]
 
     def one(service: Service, place: Placed) -> ServiceView:
         servers = [
-            _measured(x, loads[n], counts["server"][n], rates["server"][n]) for x, n in _numbered(service, place)
+            _measured(x, w, loads[n], counts["server"][n], rates["server"][n]) for x, w, n in _numbered(engine, service)
         ]
         return _service(service, servers, Measures(*counts["service"][place.id]), Measures(*rates["service"][place.id]))
 
-    return [one(service, placed[service.key]) for service in shown]
+    return [one(service, engine.layout.services[service.key]) for service in shown]
 
 
 def service(engine: Engine, key: ServiceKey, detail: Detail) -> ServiceView:
     """Return one service at the cost of one; raises `NoSuchServiceError`."""
     found = engine.state.service(key)
     if detail == "none":
-        return _service(found, [_plain(server) for server in found.servers])
-    place: Placed = engine.layout.services[key]
+        return _service(found, [_plain(server, weight) for server, weight in _weighed(engine, found)])
     kernel = engine.kernel
+
+    def load(number: int) -> Iterable[int]:
+        return kernel.load(number) if number >= 0 else _NO_LOAD
+
     if detail == "connections":
-        return _service(found, [_loaded(server, *kernel.load(n)) for server, n in _numbered(found, place)])
+        return _service(found, [_loaded(server, w, *load(n)) for server, w, n in _numbered(engine, found)])
 
     def measures(kind: str, number: int) -> tuple[list[int], list[int]]:
+        if number < 0:
+            return _NO_COUNTS, _NO_COUNTS
         return engine.counters[kind].one(number, kernel.stat(kind, number))
 
-    servers = [_measured(s, kernel.load(n), *measures("server", n)) for s, n in _numbered(found, place)]
-    counts, rates = measures("service", place.id)
+    servers = [_measured(s, w, load(n), *measures("server", n)) for s, w, n in _numbered(engine, found)]
+    counts, rates = measures("service", engine.layout.services[key].id)
     return _service(found, servers, Measures(*counts), Measures(*rates))
 
 
-def _numbered(service: Service, place: Placed) -> Iterable[tuple[Server, int]]:
-    return zip(service.servers, place.numbers, strict=True)
+_NO_LOAD = [0, 0, 0]
+_NO_COUNTS = [0, 0, 0, 0, 0]
 
 
-def _plain(s: Server) -> ServerView:
-    return ServerView(
-        str(s.address), s.port, s.forward, s.weight, s.upper, s.lower, s.owner, s.tunnel_port, s.tunnel_checksum
-    )  # fmt: skip
+def _weighed(engine: Engine, service: Service) -> Iterable[tuple[Server, int | UnsetType]]:
+    """Return the servers, each with the weight that it has now if that is another: 0 for one that is taken out."""
+    judged = engine.judge(service)
+    return [(server, UNSET) for server in service.servers] if judged is service else _compared(service, judged)
 
 
-def _loaded(s: Server, active: int, inactive: int, persistent: int) -> ServerView:
+def _compared(service: Service, judged: Service) -> list[tuple[Server, int | UnsetType]]:
+    now = {server.key: server.weight for server in judged.servers}
+    return [(s, UNSET if now.get(s.key, 0) == s.weight else now.get(s.key, 0)) for s in service.servers]
+
+
+def _numbered(engine: Engine, service: Service) -> Iterable[tuple[Server, int | UnsetType, int]]:
+    """Return the same, and each server's number; -1: it has none, as it was taken out and has no flows left."""
+    place: Placed = engine.layout.services[service.key]
+    judged = engine.judge(service)
+    if judged is service:
+        return [(server, UNSET, number) for server, number in zip(service.servers, place.numbers, strict=True)]
+    numbers = {server.key: n for server, n in zip(place.service.servers, place.numbers, strict=True)}
+    retired = engine.layout.retired
+    return [(s, w, numbers.get(s.key, retired.get((service.key, *s.key), -1))) for s, w in _compared(service, judged)]
+
+
+def _plain(s: Server, effective: int | UnsetType) -> ServerView:
     return ServerView(
         str(s.address), s.port, s.forward, s.weight, s.upper, s.lower, s.owner, s.tunnel_port, s.tunnel_checksum,
-        active, inactive, persistent,
+        effective, health=s.health or UNSET,
     )  # fmt: skip
 
 
-def _measured(s: Server, load: Iterable[int], counts: list[int], rates: list[int]) -> ServerView:
+def _loaded(s: Server, effective: int | UnsetType, active: int, inactive: int, persistent: int) -> ServerView:
+    return ServerView(
+        str(s.address), s.port, s.forward, s.weight, s.upper, s.lower, s.owner, s.tunnel_port, s.tunnel_checksum,
+        effective, active, inactive, persistent, health=s.health or UNSET,
+    )  # fmt: skip
+
+
+def _measured(
+    s: Server, effective: int | UnsetType, load: Iterable[int], counts: list[int], rates: list[int]
+) -> ServerView:
     active, inactive, persistent = load
     return ServerView(
         str(s.address), s.port, s.forward, s.weight, s.upper, s.lower, s.owner, s.tunnel_port, s.tunnel_checksum,
-        active, inactive, persistent, Measures(*counts), Measures(*rates),
+        effective, active, inactive, persistent, Measures(*counts), Measures(*rates),
+        s.health or UNSET,
     )  # fmt: skip
 
 
@@ -215,5 +255,6 @@ def _service(
     return ServiceView(
         listen, s.scheduler, sorted(s.flags), servers, s.name, s.device, s.owner,
         s.persistent, s.netmask, s.engine, s.ops, s.table,
-        [MatchView(match.network, match.protocol, match.ports) for match in s.match], stats, rates,
+        [MatchView(match.network, match.protocol, match.ports) for match in s.match], s.health,
+        _plain(s.sorry_server, UNSET) if s.sorry_server else None, stats, rates,
     )  # fmt: skip

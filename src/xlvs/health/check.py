@@ -105,6 +105,11 @@ class Check(
         """
         raise NotImplementedError
 
+    @property
+    def asks(self) -> bool:
+        """Whether there is anything to ask: `none` is always good."""
+        return True
+
     def plain(self) -> dict[str, Any]:
         """Return the check as plain values, as a file has them."""
         found: dict[str, Any] = msgspec.to_builtins(self)

@@ -6,6 +6,7 @@ import msgspec
 
 from xlvs.errors import InvalidError, ThresholdsError
 from xlvs.model.address import Address, endpoint
+from xlvs.model.health import ServerHealth
 
 FORWARDS = ("nat", "route", "ipip", "gue", "gre")
 """The forwarding methods, as operators write them: masquerading, direct routing, and three ways of tunnelling."""
@@ -29,7 +30,8 @@ class Server(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     *weight* is 0..2^31 - 1; 0 takes no new flow and keeps the old ones.  *upper*
     and *lower* are connection thresholds (0: none).  *owner* is the door it
     came in by: only that one may delete it unasked.  *tunnel_port* is the UDP
-    port of gue, *tunnel_checksum* one of `CHECKSUMS`.  Raises `InvalidError`.
+    port of gue, *tunnel_checksum* one of `CHECKSUMS`.  *health* is what it has instead of its service.  Raises
+    `InvalidError`.
     """
 
     address: Address
@@ -41,6 +43,7 @@ class Server(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     owner: str = CLI
     tunnel_port: int = 0
     tunnel_checksum: str = "none"
+    health: ServerHealth | None = None
 
     def __post_init__(self) -> None:
         if not (0 <= self.port <= 65535 and 0 <= self.weight <= MAX_WEIGHT and self.forward in FORWARDS):

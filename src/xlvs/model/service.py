@@ -9,6 +9,7 @@ import msgspec
 
 from xlvs.errors import InvalidError, UnknownEngineError
 from xlvs.model.address import MAPPED, Address, endpoint
+from xlvs.model.health import Health
 from xlvs.model.match import Match
 from xlvs.model.server import CLI, Server
 
@@ -108,7 +109,8 @@ class Service(msgspec.Struct, frozen=True, omit_defaults=True):
     length of a prefix, empty: each by itself; *engine* is one of `ENGINES`.  *ops*
     is one-packet scheduling.  *table* is the size of the table of mh, 0: as in the
     kernel.  *match* says of a service by firewall mark which packets get the mark
-    from xlvs; empty: Netfilter marks them.  Raises `InvalidError`.
+    from xlvs; empty: Netfilter marks them.  *health* says which servers may be
+    used, None: all; *sorry_server* answers when they are too few.  Raises `InvalidError`.
     """
 
     key: ServiceKey = msgspec.field(name="listen")
@@ -124,6 +126,8 @@ class Service(msgspec.Struct, frozen=True, omit_defaults=True):
     ops: bool = False
     table: int = 0
     match: tuple[Match, ...] = ()
+    health: Health | None = None
+    sorry_server: Server | None = None
 
     def __post_init__(self) -> None:
         if self.name and not _NAME.fullmatch(self.name):

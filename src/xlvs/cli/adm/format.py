@@ -228,11 +228,11 @@ def _server_line(server: Row, protocol: str, names: Names, view: str, exact: boo
     if view == "thresholds":
         return f"{start} {server['upper']:<10} {server['lower']:<10} {connections}"
     if view == "persistent-conn":
-        return f"{start} {server['weight']:<9} {server['persistent']:<11} {connections}"
+        return f"{start} {_weight(server):<9} {server['persistent']:<11} {connections}"
     forward = f"{_FORWARD[server['forward']]:7}"
     if view == "tun-info":
         forward += f" {_tunnel(server):13}"
-    return f"{start} {forward} {server['weight']:<6} {connections}"
+    return f"{start} {forward} {_weight(server):<6} {connections}"
 
 
 def _flags(service: Row) -> str:
@@ -254,3 +254,9 @@ def large(number: int, exact: bool) -> str:
     if number < 10**14:
         return f"{number // 10**9:8}G"
     return f"{number // 10**12:8}T"
+
+
+def _weight(server: Any) -> int:
+    """Return the weight that a server has at this moment: 0 if its health checks fail."""
+    weight: int = server.get("effective", server["weight"])
+    return weight

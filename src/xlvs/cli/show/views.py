@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from xlvs.cli.show.output import Row, endpoint
@@ -78,6 +79,16 @@ def _flow_rows(flows: Any) -> list[Row]:
 
 _IN_WIDE = ("NAME", "OPTIONS", "DEVICE", "OWNER", "IN-PKTS", "OUT-PKTS", "IN-BYTES/S", "OUT-BYTES/S")
 
+
+def health_row(state: Mapping[str, Any]) -> Row:
+    """Return the row of a server that is checked; how long it has been so, in seconds."""
+    since = max(int(time.time() - state["since"]), 0) if state["since"] else ""
+    return (
+        *(state["service"], state["server"], state["state"], state["weight"], since, state["why"]),
+        ", ".join(state["checks"]),
+    )
+
+
 VIEWS: dict[str, View] = {
     "services": View(
         "/v1/services",
@@ -103,6 +114,13 @@ VIEWS: dict[str, View] = {
     ),
     "drops": View("/v1/drops", ("REASON", "PACKETS"), 0, lambda reasons: list(reasons.items())),
     "counters": View("/v1/counters", ("COUNTER", "VALUE"), 0, lambda counters: list(counters.items())),
+    "health": View(
+        "/v1/health",
+        ("SERVICE", "SERVER", "STATE", "WEIGHT", "SINCE", "WHY", "CHECKS"),
+        1,
+        lambda rows: [health_row(row) for row in rows],
+        ("SINCE",),
+    ),
     "interfaces": View(
         "/v1/interfaces", ("INTERFACE", "HOOK", "WHY"), 0, lambda rows: [(i["name"], i["hook"], i["why"]) for i in rows]
     ),

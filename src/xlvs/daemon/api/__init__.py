@@ -7,7 +7,7 @@ the flows, of which there may be millions, are read with pauses.
 """
 
 from xlvs.daemon.api.app import MAX_BODY, make
-from xlvs.daemon.api.changes import Change, Director, publish
+from xlvs.daemon.api.changes import Change, Director, publish, tell
 from xlvs.daemon.api.watch import Watchers
 
-__all__ = ["MAX_BODY", "Change", "Director", "Watchers", "make", "publish"]
+__all__ = ["MAX_BODY", "Change", "Director", "Watchers", "make", "publish", "tell"]

@@ -21,6 +21,7 @@ from xlvs.daemon.api import edits
 from xlvs.daemon.api.problems import StaleError
 from xlvs.daemon.api.watch import Watchers, encode
 from xlvs.errors import InvalidError
+from xlvs.health.checker import Event, ServerState
 from xlvs.model import ServiceKey, State, codec
 from xlvs.plan.admission import admit
 
@@ -47,6 +48,9 @@ class Director(Protocol):
 
     def facts(self) -> dict[str, Any]:
         """Return what `GET /v1/status` says beside flows, generation and warnings: instance, pid, version, ..."""
+
+    def health(self) -> list[ServerState]:
+        """Return what is known of the servers that are checked."""
 
     def interfaces(self) -> list[dict[str, Any]]:
         """Return name, hook and why of each interface."""
@@ -172,3 +176,9 @@ def publish(watchers: Watchers, change: Change) -> None:
     """Tell the *watchers* of a *change*."""
     if len(watchers):
         watchers.publish(encode("change", change.generation, codec.encode(change)))
+
+
+def tell(watchers: Watchers, event: Event, generation: int) -> None:
+    """Tell the *watchers* what happened to a server, in the state of *generation*."""
+    if len(watchers):
+        watchers.publish(encode("health", generation, codec.encode(event)))

@@ -15,6 +15,7 @@ from xlvs.daemon.api.answers import READING, TELLING, WRITING, answer, errors
 from xlvs.daemon.api.changes import Changed, Context, Write
 from xlvs.daemon.api.services import find
 from xlvs.daemon.api.types import Timeout
+from xlvs.health.checker import ServerState
 from xlvs.model.defences import MODES
 from xlvs.model.sysctls import SYSCTLS, lookup, read
 
@@ -37,6 +38,12 @@ async def get_drops(state: Context) -> dict[str, int]:
 async def get_counters(state: Context) -> dict[str, int]:
     """Return the counters of the whole director."""
     return state.director.engine.kernel.counters()
+
+
+@get("/v1/health", operation_id="listHealth", summary="List the health of servers", responses=errors(*READING))
+async def list_health(state: Context) -> list[ServerState]:
+    """Return the state of every server of a service with health checks."""
+    return state.director.health()
 
 
 @get("/v1/interfaces", operation_id="listInterfaces", summary="List the interfaces", responses=errors(*READING))
@@ -155,6 +162,6 @@ async def stop(
 
 
 HANDLERS = [
-    get_drops, get_counters, list_interfaces, get_timeouts, patch_timeouts, list_sysctls, patch_sysctls, get_status,
+    get_drops, get_counters, list_health, list_interfaces, get_timeouts, patch_timeouts, list_sysctls, patch_sysctls, get_status,
     zero, reload, stop,
 ]  # fmt: skip

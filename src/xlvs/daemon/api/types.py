@@ -12,7 +12,7 @@ import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
 from xlvs.errors import InvalidError
-from xlvs.model import MARK, Address, Match, Server, Service, ServiceKey
+from xlvs.model import MARK, Address, Health, Match, Notify, Server, ServerHealth, Service, ServiceKey
 from xlvs.model.server import MAX_WEIGHT
 from xlvs.model.service import MAX_PERSISTENT
 from xlvs.model.state import MAX_TIMEOUT
@@ -55,6 +55,61 @@ class Listen(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
         return ServiceKey(self.protocol, Address.parse(self.address), self.port)
 
 
+class NotifyBody(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
+    """Commands that are run when a server's state or the quorum changes."""
+
+    up: str = ""
+    down: str = ""
+    quorum_up: str = ""
+    quorum_down: str = ""
+
+    def notify(self) -> Notify:
+        """Return the model's value."""
+        return Notify(self.up, self.down, self.quorum_up, self.quorum_down)
+
+
+class ServerHealthBody(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
+    """What a server has instead of what its service says; null: as the service has it."""
+
+    checks: list[dict[str, Any]] | None = None
+    alpha: bool | None = None
+    inhibit: bool | None = None
+    notify: NotifyBody | None = None
+
+    def health(self) -> ServerHealth:
+        """Return the model's value; raises `InvalidError`."""
+        checks = None if self.checks is None else _checks(self.checks)
+        return ServerHealth(checks, self.alpha, self.inhibit, self.notify.notify() if self.notify else None)
+
+
+class HealthBody(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
+    """Which servers may get traffic, and what happens when they are too few; *slow_start* in seconds."""
+
+    checks: list[dict[str, Any]] = []
+    alpha: bool = False
+    omega: bool = False
+    quorum: Annotated[int, Meta(ge=1)] = 1
+    hysteresis: Annotated[int, Meta(ge=0)] = 0
+    inhibit: bool = False
+    slow_start: Annotated[float, Meta(ge=0, le=86400)] = 0
+    notify: NotifyBody = NotifyBody()
+    maintenance: str = ""
+
+    def health(self) -> Health:
+        """Return the model's value; raises `InvalidError`."""
+        return Health(
+            _checks(self.checks), self.alpha, self.omega, self.quorum, self.hysteresis, self.inhibit, self.slow_start,
+            self.notify.notify(), self.maintenance,
+        )  # fmt: skip
+
+
+def _checks(given: list[dict[str, Any]]) -> tuple[dict[str, Any], ...]:
+    """Return the checks as they are kept; raises `InvalidError` for one that means nothing."""
+    from xlvs import health
+
+    return tuple([health.parse(check).plain() for check in given])
+
+
 class ServerBody(msgspec.Struct, forbid_unknown_fields=True, frozen=True, gc=False):
     """One real server.  `owner` is only read: whose it becomes, the parameter of that name says."""
 
@@ -67,13 +122,14 @@ class ServerBody(msgspec.Struct, forbid_unknown_fields=True, frozen=True, gc=Fal
     owner: str = ""
     tunnel_port: Port = 0
     tunnel_checksum: Checksum = "none"
+    health: ServerHealthBody | None = None
 
     def server(self, owner: str) -> Server:
         """Return the model's value; raises `InvalidError`."""
         address = Address.parse(self.address)
         return Server(
             address, self.port, self.forward, self.weight, self.upper, self.lower, owner,
-            self.tunnel_port, self.tunnel_checksum,
+            self.tunnel_port, self.tunnel_checksum, self.health.health() if self.health else None,
         )  # fmt: skip
 
 
@@ -105,6 +161,8 @@ class ServiceBody(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     ops: bool = False
     table: Annotated[int, Meta(ge=0)] = 0
     match: list[MatchBody] = []
+    health: HealthBody | None = None
+    sorry_server: ServerBody | None = None
 
     def service(self, owner: str) -> Service:
         """Return the model's value; raises `InvalidError`."""
@@ -112,7 +170,8 @@ class ServiceBody(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
         service = Service(
             self.listen.key(), self.scheduler, frozenset(self.flags), servers, self.name, self.device, owner,
             self.persistent, self.netmask, self.engine, self.ops, self.table,
-            tuple([match.match() for match in self.match]),
+            tuple([match.match() for match in self.match]), self.health.health() if self.health else None,
+            self.sorry_server.server(owner) if self.sorry_server else None,
         )  # fmt: skip
         if len({(server.address, server.port) for server in servers}) < len(servers):
             most, _ = Counter(str(server) for server in servers).most_common(1)[0]
@@ -133,6 +192,8 @@ class ServicePatch(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     ops: bool | None | UnsetType = UNSET
     table: Annotated[int, Meta(ge=0)] | None | UnsetType = UNSET
     match: list[MatchBody] | None | UnsetType = UNSET
+    health: HealthBody | None | UnsetType = UNSET
+    sorry_server: ServerBody | None | UnsetType = UNSET
 
     def apply(self, service: Service) -> Service:
         """Return *service* with these fields; raises `InvalidError`."""
@@ -141,6 +202,10 @@ class ServicePatch(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
             changes["flags"] = frozenset(changes["flags"])
         if "match" in changes:
             changes["match"] = tuple([match.match() for match in changes["match"]])
+        if changes.get("health"):
+            changes["health"] = changes["health"].health()
+        if changes.get("sorry_server"):
+            changes["sorry_server"] = changes["sorry_server"].server(service.owner)
         if changes.get("scheduler", "mh") != "mh":
             changes.setdefault("table", 0)  # which no other scheduler can have
         return msgspec.structs.replace(service, **changes)
@@ -155,10 +220,14 @@ class ServerPatch(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     lower: Threshold | None | UnsetType = UNSET
     tunnel_port: Port | None | UnsetType = UNSET
     tunnel_checksum: Checksum | None | UnsetType = UNSET
+    health: ServerHealthBody | None | UnsetType = UNSET
 
     def apply(self, server: Server) -> Server:
         """Return *server* with these fields; raises `InvalidError`."""
-        return msgspec.structs.replace(server, **_given(self, Server))
+        changes = _given(self, Server)
+        if changes.get("health"):
+            changes["health"] = changes["health"].health()
+        return msgspec.structs.replace(server, **changes)
 
 
 def _given(patch: ServicePatch | ServerPatch, kind: type[Service | Server]) -> dict[str, Any]:
