@@ -39,13 +39,6 @@ static __always_inline int is_later(ctx_t *ctx)
 	return eth && ip && eth->h_proto == htons(ETH_P_IP) && ip->frag_off & htons(IP_OFFSET);
 }
 
-/* The header bytes that are looked at, where `at` finds them. */
-static __always_inline void pull_headers(ctx_t *ctx)
-{
-	if (data_begin(ctx) + HEADERS > data_end(ctx))
-		bpf_skb_pull_data(ctx, ctx->len < HEADERS ? ctx->len : HEADERS);
-}
-
 /* Parsing stops at the outer header: 4 (IPv4) or 41 (IPv6) is no transport protocol of ours. */
 static __always_inline int decap(ctx_t *ctx)
 {

@@ -15,7 +15,6 @@
 
 #define AF_INET		2
 #define AF_INET6	10
-#define GSO_BY_FRAGS	0xffff	/* gso_size of a packet whose segments are of any size */
 
 struct hop {
 	__u64	dmac;			/* in the lower six bytes */
@@ -47,7 +46,7 @@ static __always_inline __u32 wire_len(ctx_t *ctx, const struct pkt *p)
 	(void)ctx;
 	return p->len;
 #else
-	if (unlikely(ctx->gso_size == GSO_BY_FRAGS))	/* SCTP: its sender has cut it to size */
+	if (unlikely(is_list(ctx)))	/* its sender has cut it to size */
 		return p->l4 - p->l3 + p->l4_len;
 	return ctx->gso_size ? p->l4 - p->l3 + p->l4_len + ctx->gso_size : p->len;
 #endif

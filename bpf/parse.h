@@ -144,6 +144,31 @@ static __always_inline int is_gso(ctx_t *ctx)
 #endif
 }
 
+#define GSO_BY_FRAGS	0xffff	/* gso_size of a packet whose segments are of any size */
+
+/*
+ * Several SCTP packets, of one header and a list of what follows it in each.  Whatever else came into the header's
+ * buffer would be taken for a packet of its own (net/sctp/inqueue.c, "cover letter").
+ */
+static __always_inline int is_list(ctx_t *ctx)
+{
+#ifdef XLVS_XDP
+	(void)ctx;
+	return 0;
+#else
+	return ctx->gso_size == GSO_BY_FRAGS;
+#endif
+}
+
+#ifndef XLVS_XDP
+/* Have the header bytes that are looked at where `at` finds them. */
+static __always_inline void pull_headers(ctx_t *ctx)
+{
+	if (data_begin(ctx) + HEADERS > data_end(ctx) && !is_list(ctx))
+		bpf_skb_pull_data(ctx, ctx->len < HEADERS ? ctx->len : HEADERS);
+}
+#endif
+
 /* The IPv4 header at *l3*; false if it is no header, or longer than what arrived. */
 static __always_inline int parse_v4(ctx_t *ctx, struct pkt *p)
 {
@@ -259,7 +284,7 @@ struct chunk {
 static __always_inline int parse_sctp(ctx_t *ctx, struct pkt *p)
 {
 	__u32 *header = at(ctx, p->l4, SCTP_HEADER), room = p->len - (p->l4 - p->l3), len;
-	struct chunk *first;
+	struct chunk first;
 	__u8 second = 0;
 
 	if (!header || p->l4 - p->l3 + SCTP_HEADER > p->len)
@@ -267,13 +292,12 @@ static __always_inline int parse_sctp(ctx_t *ctx, struct pkt *p)
 	p->l4_len = SCTP_HEADER;
 	p->ports = *header;
 	p->sctp = SCTP_NO_CHUNK;
-	first = at(ctx, p->l4 + SCTP_HEADER, sizeof(*first));
-	if (!first || room < SCTP_HEADER + sizeof(*first))
+	if (room < SCTP_HEADER + sizeof(first) || bpf_skb_load_bytes(ctx, p->l4 + SCTP_HEADER, &first, sizeof(first)))
 		return 1;
-	p->sctp = first->type < sizeof(sctp_events) ? sctp_events[first->type & 15] : SCTP_DATA;
-	len = SCTP_HEADER + ((ntohs(first->len) + 3u) & ~3u);
-	if ((first->type == CHUNK_COOKIE_ECHO || first->type == CHUNK_COOKIE_ACK) &&
-	    ntohs(first->len) >= sizeof(*first) && len + sizeof(*first) <= room &&
+	p->sctp = first.type < sizeof(sctp_events) ? sctp_events[first.type & 15] : SCTP_DATA;
+	len = SCTP_HEADER + ((ntohs(first.len) + 3u) & ~3u);
+	if ((first.type == CHUNK_COOKIE_ECHO || first.type == CHUNK_COOKIE_ACK) &&
+	    ntohs(first.len) >= sizeof(first) && len + sizeof(first) <= room &&
 	    !bpf_skb_load_bytes(ctx, p->l4 + len, &second, 1) && second == CHUNK_ABORT)
 		p->sctp = SCTP_ABORT;
 	return 1;
@@ -356,8 +380,7 @@ PARSE int xlvs_parse(ctx_t *ctx, struct pkt *p)
 #ifndef XLVS_XDP
 	if (ctx->vlan_present)
 		return 0;
-	if (data_begin(ctx) + HEADERS > data_end(ctx))
-		bpf_skb_pull_data(ctx, ctx->len < HEADERS ? ctx->len : HEADERS);
+	pull_headers(ctx);
 #endif
 	eth = at(ctx, 0, sizeof(*eth));
 	if (!eth)

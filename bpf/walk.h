@@ -168,7 +168,7 @@ static __always_inline int find_way(ctx_t *ctx, struct walk *w, const struct xlv
 	}
 	if (!hop_usable(&w->hop))
 		return ~hop_drop(&w->hop);
-	if (unlikely(is_summed) && is_gso(ctx)) {
+	if (unlikely(is_summed || (room && is_list(ctx))) && is_gso(ctx)) {
 		int sent = to_segmenter(ctx);
 
 		return sent ? ~sent : 0;

@@ -79,4 +79,6 @@ def test_systemd_knows_every_word(unit: str, tmp_path: Path) -> None:
     copy = tmp_path / unit.replace("@", "@name")
     copy.write_text((PACKAGING / unit).read_text().replace("/usr/bin/xlvs", "/bin/true"))
     said = subprocess.run([analyze, "verify", "--man=no", str(copy)], capture_output=True, text=True, check=False)
-    assert (said.returncode, said.stdout + said.stderr) == (0, "")
+    lines = (said.stdout + said.stderr).splitlines()
+    ours = [line for line in lines if not line.startswith("/lib/systemd/")]  # it reads the host's units, too
+    assert (said.returncode, ours) == (0, [])

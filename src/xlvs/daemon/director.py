@@ -45,7 +45,8 @@ from xlvs.dataplane import _abi as abi
 from xlvs.dataplane.maglev import Filler
 from xlvs.errors import InvalidError, XlvsError
 from xlvs.health.checker import Event, ServerState
-from xlvs.model import MARK, Address, Match, ServiceKey, State, defences
+from xlvs.model import MARK, Address, Match, Service, ServiceKey, State, defences
+from xlvs.model.server import TUNNELS
 from xlvs.plan.matching import matches
 
 ICMP_PER_SECOND = 1000
@@ -288,8 +289,7 @@ class Daemon:
 
     def _want_segmenter(self) -> None:
         """Have a device that cuts GSO packets up, once a server needs it."""
-        services = self.engine.state.services.values()
-        if any(server.tunnel_checksum != "none" for service in services for server in service.servers):
+        if any(_needs_segments(service) for service in self.engine.state.services.values()):
             self._segmenter = segmenter.make(self._paths.name)
             self._kernel.segment_by(self._segmenter)
             self._attachments.sync()
@@ -405,6 +405,14 @@ class Daemon:
             now = time.monotonic()
             _guarded(partial(act, now - last))
             last = now
+
+
+def _needs_segments(service: Service) -> bool:
+    """Return whether large packets of the service cannot be wrapped as they are: docs/tunnels.md."""
+    return any(
+        server.tunnel_checksum != "none" or (server.forward in TUNNELS and service.key.protocol in ("sctp", MARK))
+        for server in service.servers
+    )
 
 
 def _guarded(act: Callable[[], None]) -> None:

@@ -140,10 +140,10 @@ class ServiceView(msgspec.Struct, frozen=True):
     ops: bool
     table: int
     match: list[MatchView]
-    health: Health | None
-    sorry_server: ServerView | None
     stats: Measures | UnsetType = UNSET
     rates: Measures | UnsetType = UNSET
+    health: Health | UnsetType = UNSET
+    sorry_server: ServerView | UnsetType = UNSET
 
 
 def services(engine: Engine, detail: Detail) -> list[ServiceView]:
@@ -255,6 +255,6 @@ def _service(
     return ServiceView(
         listen, s.scheduler, sorted(s.flags), servers, s.name, s.device, s.owner,
         s.persistent, s.netmask, s.engine, s.ops, s.table,
-        [MatchView(match.network, match.protocol, match.ports) for match in s.match], s.health,
-        _plain(s.sorry_server, UNSET) if s.sorry_server else None, stats, rates,
+        [MatchView(match.network, match.protocol, match.ports) for match in s.match], stats, rates,
+        s.health or UNSET, _plain(s.sorry_server, UNSET) if s.sorry_server else UNSET,
     )  # fmt: skip

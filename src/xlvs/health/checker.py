@@ -66,7 +66,6 @@ class Checker:
         self._checks: dict[Question, Check] = {}
         self._verdicts: dict[Question, Verdict] = {}
         self._quorums: dict[ServiceKey, bool] = {}
-        self._quorum_told: dict[ServiceKey, bool] = {}
         self._ramps: dict[Place, int] = {}
         self._maintained: dict[ServiceKey, frozenset[ServerKey]] = {}
         self._prober = Prober(self._told)
@@ -83,6 +82,8 @@ class Checker:
                     self._askers[one].add((key, server.key))
         self._verdicts = {one: self._verdicts.get(one, Verdict()) for one in self._checks}
         self._quorums = {key: self._quorums.get(key, True) for key in self._services}
+        for key in self._services:
+            self._look_at_quorum(key)
 
     def begin(self) -> None:
         """Ask what is wanted; on the running loop."""
@@ -96,10 +97,7 @@ class Checker:
         """Return the service as it is to be put in force now."""
         if not _is_checked(service):
             return service
-        view = self._view(service)
-        if service.key in self._services:
-            self._quorums[service.key] = policy.has_quorum(service, view, self._clock())
-        return policy.effective(service, view, self._clock())
+        return policy.effective(service, self._view(service), self._clock())
 
     def tick(self) -> None:
         """Do what time does: weights that grow, and files of maintenance."""
@@ -113,8 +111,7 @@ class Checker:
                     self._tell_maintained(service, found)
                     self._maintained[key] = found
                     changed.add(key)
-        if changed:
-            self._changed(changed)
+        self._follow(changed)
 
     def states(self) -> list[ServerState]:
         """Return what is known of every server that is checked."""
@@ -150,10 +147,14 @@ class Checker:
             if (new.up, new.weight) != (old.up, old.weight):
                 changed.add(key)
                 self._tell(key, server, old, new)
+        self._follow(changed)
+
+    def _follow(self, changed: set[ServiceKey]) -> None:
+        """Do what follows from servers that are others now."""
+        for key in changed:
+            self._look_at_quorum(key)
         if changed:
             self._changed(changed)
-            for key in changed:
-                self._look_at_quorum(key)
 
     def _verdict_at(self, place: Place) -> Verdict:
         service = self._services[place[0]]
@@ -177,10 +178,9 @@ class Checker:
     def _look_at_quorum(self, key: ServiceKey) -> None:
         """Tell that the quorum was lost or gained."""
         service = self._services[key]
-        before = self._quorum_told.get(key, True)
-        now = self._quorums.get(key, True)
+        before = self._quorums[key]
+        now = self._quorums[key] = policy.has_quorum(service, self._view(service), self._clock())
         if before != now:
-            self._quorum_told[key] = now
             self._happened(Event(service.name or key.id, "", "quorum up" if now else "quorum down"), service, None)
 
     def _has_grown(self, service: Service, server: Server) -> bool:

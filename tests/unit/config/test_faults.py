@@ -104,7 +104,7 @@ services:
         ("address: {device: eth0/1}", "3:21: services[0].address.device: 'eth0/1': not a name of an interface"),
         ("address: {}", "3:12: services[0].address: there is no key 'device'"),
         ("xyz: 1", "3:3: services[0].xyz: unknown key (one of listen, name, match, address, scheduler, options, table, "
-         "persistence, ops, servers)"),
+         "persistence, ops, servers, health)"),
     ],
 )  # fmt: skip
 def test_one_fault_one_sentence(rest: str, complaint: str) -> None:

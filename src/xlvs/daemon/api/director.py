@@ -162,6 +162,6 @@ async def stop(
 
 
 HANDLERS = [
-    get_drops, get_counters, list_health, list_interfaces, get_timeouts, patch_timeouts, list_sysctls, patch_sysctls, get_status,
-    zero, reload, stop,
+    get_drops, get_counters, list_health, list_interfaces, get_timeouts, patch_timeouts, list_sysctls, patch_sysctls,
+    get_status, zero, reload, stop,
 ]  # fmt: skip

@@ -56,7 +56,8 @@ class Care:
         self._keep()
 
     def states(self) -> list[ServerState]:
-        """Return what is known of the servers."""
+        """Return what is known of the servers, and is in force."""
+        self._settled()
         return self._checker.states()
 
     def tick(self) -> None:
@@ -82,7 +83,8 @@ class Care:
     def _settled(self) -> None:
         keys, self._pending = self._pending, set()
         try:
-            self._rejudge(keys)
+            if keys:
+                self._rejudge(keys)
         except (XlvsError, OSError) as err:
             log("failed", why=err)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -20,6 +20,7 @@ from xlvs.daemon.stats import Counters
 from xlvs.dataplane import _abi as abi
 from xlvs.dataplane.flows import FlowTable
 from xlvs.errors import XlvsError
+from xlvs.health.checker import ServerState
 from xlvs.model import Service, ServiceKey, State
 
 ROOM = 1 << 18
@@ -81,7 +82,8 @@ class FakeEngine:
         self.state = State()
         self.kernel = FakeKernel()
         self.counters = {kind: Counters(ROOM) for kind in ("service", "server")}
-        self.layout = SimpleNamespace(services={}, rows=np.zeros(ROOM, abi.SERVER))
+        self.layout = SimpleNamespace(services={}, rows=np.zeros(ROOM, abi.SERVER), retired={})
+        self.judge: Callable[[Service], Service] = lambda service: service
         self.refusal: XlvsError | None = None
         self.applied: list[Collection[ServiceKey] | None] = []
         self._ends = {"service": 0, "server": 0}
@@ -127,7 +129,7 @@ class FakeEngine:
             row["addr"], row["port"] = np.frombuffer(server.address, abi.ADDR)[0], server.port
             row["virt"], row["vport"] = np.frombuffer(service.key.address, abi.ADDR)[0], service.key.port
             row["proto"] = 6 if service.key.protocol == "tcp" else 17
-        return SimpleNamespace(id=self._number("service", service.key), numbers=tuple(numbers))
+        return SimpleNamespace(service=service, id=self._number("service", service.key), numbers=tuple(numbers))
 
     def _number(self, kind: str, thing: object) -> int:
         if thing not in self._numbers:
@@ -142,6 +144,11 @@ class FakeDirector:
     def __init__(self) -> None:
         self.engine = FakeEngine()
         self.told: list[str] = []
+        self.states: list[ServerState] = []
+
+    def health(self) -> list[ServerState]:
+        """Return what a test wants to be known."""
+        return self.states
 
     def facts(self) -> dict[str, Any]:
         """Return an identity."""
