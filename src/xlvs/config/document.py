@@ -174,8 +174,12 @@ class HealthEntry(Struct, forbid_unknown_fields=True, gc=False):
     checks: Checks = ()
     alpha: Annotated[bool, Meta(description="Servers are down until their first good answer.")] = False
     omega: Annotated[bool, Meta(description="A daemon that ends runs the down commands.")] = False
-    quorum: Annotated[int, Meta(ge=1, description="So much weight must be up for the service to be.")] = 1
-    hysteresis: Annotated[int, Meta(ge=0, description="So much more to gain the quorum, so much less to lose it.")] = 0
+    quorum: Annotated[
+        int, Meta(ge=1, le=MAX_WEIGHT, description="So much weight must be up for the service to be.")
+    ] = 1
+    hysteresis: Annotated[
+        int, Meta(ge=0, le=MAX_WEIGHT, description="So much more to gain the quorum, so much less to lose it.")
+    ] = 0
     inhibit: Annotated[bool, Meta(description="A server that is down gets weight 0; else it is taken out.")] = False
     slow_start: Annotated[
         Span | Literal[0], Meta(description="How long a server that came up takes to get its whole weight.")

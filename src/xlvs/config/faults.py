@@ -44,6 +44,7 @@ _SYNONYMS = {
 """The same things in the words of others: IPVS, keepalived, HAProxy."""
 
 _SENTENCES = {
+    "slow_start": "no span of time; write seconds, or a text such as 500ms, 30s, 5m",
     "name": "a name has letters, digits, '.', '-' and '_' only, and begins and ends with a letter or digit",
     "timeout": "write seconds, or a text such as 300s, 5m or 1h",
     "device": "not a name of an interface",

@@ -25,7 +25,7 @@ from xlvs.daemon import api, configuration
 from xlvs.daemon.attach import Attachments
 from xlvs.daemon.engine import Engine
 from xlvs.daemon.health import Care
-from xlvs.daemon.health.care import TICK_S
+from xlvs.daemon.health.care import TICK_S, prepare
 from xlvs.daemon.host import advice, memory, sysctls, systemd
 from xlvs.daemon.host.devices import marks, segmenter
 from xlvs.daemon.host.interfaces import Wish
@@ -89,6 +89,7 @@ class Daemon:
         self._server = Server(paths.socket, self)
         self._care = Care(paths.health, self._rejudge, self._publish)
         self.engine.judge = self._care.judge
+        self.engine.prepare = prepare
         self._stopping = asyncio.Event()
         self._pending: set[Callable[[], None]] = set()
         self._pause_s = SETTLE_S

@@ -55,6 +55,8 @@ class Engine:
         }
         self.judge: Judge = lambda service: service
         """What a service is to be like at this moment, by the health of its servers."""
+        self.prepare: Callable[[Service], None] = lambda service: None
+        """Raises `XlvsError` if the health of the service's servers cannot be looked after here."""
         self._store = store
         self._fill = sched.Filled(fill)
         self._baselines = disk.Baselines()
@@ -107,6 +109,9 @@ class Engine:
             raise XlvsError(f"{self._broken}; restart the daemon, which repairs that, and ask again")
         if keys is None:
             keys = differing(self.state, new)
+        for key in keys:
+            if service := new.services.get(key):
+                self.prepare(service)
         new = replace(new, generation=self.state.generation + 1)
         fault.begin(new.generation)
         with _no_collection(len(keys)):

@@ -77,7 +77,7 @@ class Checker:
         self._checks = {}
         for key, service in self._services.items():
             for server in service.servers:
-                for one, check in _questions(service, server):
+                for one, check in questions(service, server):
                     self._checks[one] = check
                     self._askers[one].add((key, server.key))
         self._verdicts = {one: self._verdicts.get(one, Verdict()) for one in self._checks}
@@ -131,7 +131,7 @@ class Checker:
         return View(verdicts, quorum, self._maintained.get(service.key, frozenset()))
 
     def _verdict(self, service: Service, server: Server) -> Verdict:
-        verdicts = [self._verdicts.get(one, Verdict()) for one, _ in _questions(service, server)]
+        verdicts = [self._verdicts.get(one, Verdict()) for one, _ in questions(service, server)]
         return together(verdicts, alpha=policy.is_alpha(server, service))
 
     def _told(self, one: Question, why: str, weight: int | None) -> None:
@@ -191,7 +191,7 @@ class Checker:
 
     def _state(self, service: Service, server: Server) -> ServerState:
         verdict = self._verdict(service, server)
-        asked = [one for one, _ in _questions(service, server)]
+        asked = [one for one, _ in questions(service, server)]
         state = {None: "unknown", True: "up", False: "down"}[verdict.up] if asked else "unchecked"
         if server.key in self._maintained.get(service.key, frozenset()):
             state = "drained"
@@ -211,7 +211,7 @@ def _is_checked(service: Service) -> bool:
     return service.health is not None or service.sorry_server is not None or any(s.health for s in service.servers)
 
 
-def _questions(service: Service, server: Server) -> list[tuple[Question, Check]]:
+def questions(service: Service, server: Server) -> list[tuple[Question, Check]]:
     """Return what is to be asked of a server, its own checks or else its service's."""
     own = server.health.checks if server.health else None
     plain: Iterable[dict[str, Any]] = (service.health or Health()).checks if own is None else own

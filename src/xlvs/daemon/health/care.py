@@ -17,7 +17,7 @@ from xlvs.daemon.health import notify
 from xlvs.daemon.host.files import write_whole
 from xlvs.daemon.log import log
 from xlvs.errors import XlvsError
-from xlvs.health.checker import Checker, Event, ServerState
+from xlvs.health.checker import Checker, Event, ServerState, questions
 from xlvs.health.prober import Question
 from xlvs.health.verdict import Verdict
 from xlvs.model import Server, Service, ServiceKey, State
@@ -25,6 +25,17 @@ from xlvs.model import Server, Service, ServiceKey, State
 TICK_S = 1.0
 SETTLE_S = 0.02
 """Verdicts that change within so little time change the maps together."""
+
+
+def prepare(service: Service) -> None:
+    """See that the service's checks and commands can be run on this host; raises `XlvsError`."""
+    if service.health is None and not any(server.health for server in service.servers):
+        return
+    for server in service.servers:
+        for _, check in questions(service, server):
+            check.prepare()
+    for text in notify.commands(service):
+        notify.require(text)
 
 
 class Care:

@@ -9,9 +9,11 @@ from __future__ import annotations
 import asyncio
 import os
 import shlex
+import shutil
 import signal
 
 from xlvs.daemon.log import log
+from xlvs.errors import InvalidError
 from xlvs.health.checker import Event
 from xlvs.model import Server, Service
 from xlvs.model.health import Health, Notify
@@ -33,6 +35,27 @@ def command(event: Event, service: Service, server: Server | None) -> str:
         case "quorum down":
             return health.notify.quorum_down
     return ""
+
+
+def commands(service: Service) -> set[str]:
+    """Return all commands that the service may have run."""
+    given = [
+        (service.health or Health()).notify,
+        *(s.health.notify for s in service.servers if s.health and s.health.notify),
+    ]
+    return {text for one in given for text in (one.up, one.down, one.quorum_up, one.quorum_down) if text}
+
+
+def require(text: str) -> None:
+    """See that a command can be run; raises `InvalidError`."""
+    try:
+        words = shlex.split(text)
+    except ValueError as err:
+        raise InvalidError(f"the command {text!r} cannot be read: {err}") from err
+    if not words or shutil.which(words[0]) is None:
+        raise InvalidError(
+            f"the command {text!r} cannot be run: there is no executable {words[0] if words else text!r}; give its path"
+        )
 
 
 def variables(event: Event, service: Service, server: Server | None) -> dict[str, str]:
