@@ -61,7 +61,10 @@ def test_it_is_written_as_it_is_read() -> None:
 @pytest.mark.parametrize(
     ("line", "complaints"),
     [
-        ("checks: [{type: htp}]", ["services[0].health.checks[0]: there is no health check 'htp' (did you mean 'http'?)"]),
+        (
+            "checks: [{type: htp}]",
+            ["services[0].health.checks[0]: there is no health check 'htp' (did you mean 'http'?)"],
+        ),
         (
             "checks: [{type: tcp, x: 1}, {path: /}]",
             [
