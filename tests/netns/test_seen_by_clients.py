@@ -178,10 +178,10 @@ def test_a_forgotten_connection_is_reset(empty: Lab, family: int) -> None:
     """A packet amid a connection whose entry has expired goes to the director's own stack."""
     server = real(empty, family, 11)
     serve(empty, family, 11)
-    empty.director.admin("--set", "1", "1", "1")
     with empty.connect(family, PEER) as sock:
         sock.sendall(b"ECHO\nbefore\n")
         assert sock.recv(100) == b"real1 before\n"
+        empty.director.admin("--set", "1", "1", "1")
         until(lambda: "ESTABLISHED" not in states(empty, server), "the connection did not expire")
         sock.sendall(b"after\n")
         with pytest.raises(ConnectionResetError):

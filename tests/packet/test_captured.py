@@ -328,3 +328,15 @@ def test_sent_as_by_ipvs(captured_director: Director, case: str, hook: str) -> N
         theirs = [completed(frame) for frame in theirs]
     for mine, other in zip(ours, theirs, strict=True):
         assert mine == (other if STRICT.match(case) else settled(mine, other))
+
+
+@pytest.mark.parametrize("family", [4, 6])
+def test_a_wrapped_connection_keeps_its_source_port(captured_director: Director, family: int) -> None:
+    """The kernel's was constant in a connection, too; and connections differ, so that servers can spread them."""
+    found: dict[bytes, set[bytes]] = {}
+    ip, inner_ends = (20, slice(12, 24)) if family == 4 else (40, slice(8, 44))
+    for frame in sent(captured_director, f"gue-srcport-v{family}", "xdp"):
+        found.setdefault(frame.ip[ip + 12 :][inner_ends], set()).add(frame.ip[ip : ip + 2])
+    assert len(found) == 10
+    assert {len(ports) for ports in found.values()} == {1}
+    assert len(set().union(*found.values())) > 5
