@@ -323,10 +323,12 @@ static __always_inline int walk(ctx_t *ctx, int local, int marked)
 	if (way == TURNED_AWAY)
 		return drop(XLVS_DROP_defence);
 	if (way == UNHEARD)
-		return drop(unheard());
+		return drop(XLVS_DROP_no_call);
 #ifndef XLVS_XDP
-	if (unlikely(way == NO_WAY) && from && !local && has_engines() && sip_out(&w))
+	if (unlikely(way == NO_WAY) && from && !local && has_engines() && sip_out(&w)) {
+		sip_begin(ctx, &w);
 		way = TO_CLIENT;
+	}
 	if (unlikely(way == NO_WAY) && from && !local && is_on(XLVS_SYSCTL_NAT_ICMP_SEND))
 		return tell_stray(ctx, &w);
 #endif
