@@ -180,6 +180,12 @@ class Engine:
         loads = self.kernel.loads(self.layout.free_numbers.end)
         return set(np.flatnonzero(loads.any(axis=1)).tolist())
 
+    def is_server(self) -> bool:
+        """Return whether the director itself is a real server behind nat, or has flows left from when it was."""
+        rows = self.layout.rows[: self.end("server")]
+        found = (rows["proto"] != 0) & (rows["fwd"] == r.NAT)
+        return bool((found & (rows["src"] == rows["addr"])).any())
+
     def is_virtual(self, address: Address) -> bool:
         """Return whether *address* is a virtual one, or has flows left from when it was."""
         return bool(self.layout.addresses.get(address, 0) & r.VIP)
