@@ -270,14 +270,16 @@ class Engine:
 
     def _record(self, new: State, keys: Collection[ServiceKey], made: Plan) -> disk.Record:
         """Return what the journal says of the change."""
+        # One that was deleted, and whose flows go on, counts from zero as well (ip_vs_add_dest: another svc).
+        added = [made.change.placed.get(key) for key in keys if key in new.services and key not in self.state.services]
         record = disk.Record(
             generation=new.generation,
             put=[new.services[key] for key in keys if key in new.services],
             drop=[key for key in keys if key not in new.services],
             last_weights=disk.weights(made.change.last_weights),
             baselines=disk.Baselines(
-                self._renew("service", made.fresh_services),
-                self._renew("server", made.fresh_servers),
+                self._renew("service", [*{*made.fresh_services, *(one.id for one in added if one)}]),
+                self._renew("server", [*{*made.fresh_servers, *(n for one in added if one for n in one.numbers)}]),
             ),
         )
         if new.timeouts != self.state.timeouts:
