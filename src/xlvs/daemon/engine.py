@@ -56,6 +56,8 @@ class Engine:
         self._baselines = disk.Baselines()
         self._counted = {"service": 0, "server": 0}
         self._retired: set[int] = set()
+        self._disowned: set[int] = set()
+        """Servers with flows from when they were a deleted service's."""
         self._broken = ""
 
     def start(self, *, adopted: bool) -> None:
@@ -124,6 +126,7 @@ class Engine:
             raise
         self.state = new
         self.layout.accept(made.change)
+        self._disown(new, keys)
         self._baselines.update(record.baselines)
         self._finish(made)
         if made.fresh_servers:
@@ -270,16 +273,14 @@ class Engine:
 
     def _record(self, new: State, keys: Collection[ServiceKey], made: Plan) -> disk.Record:
         """Return what the journal says of the change."""
-        # One that was deleted, and whose flows go on, counts from zero as well (ip_vs_add_dest: another svc).
-        added = [made.change.placed.get(key) for key in keys if key in new.services and key not in self.state.services]
         record = disk.Record(
             generation=new.generation,
             put=[new.services[key] for key in keys if key in new.services],
             drop=[key for key in keys if key not in new.services],
             last_weights=disk.weights(made.change.last_weights),
             baselines=disk.Baselines(
-                self._renew("service", [*{*made.fresh_services, *(one.id for one in added if one)}]),
-                self._renew("server", [*{*made.fresh_servers, *(n for one in added if one for n in one.numbers)}]),
+                self._renew("service", {*made.fresh_services, *self._new_ids(new, made)}),
+                self._renew("server", {*made.fresh_servers, *self._returned(made)}),
             ),
         )
         if new.timeouts != self.state.timeouts:
@@ -290,7 +291,25 @@ class Engine:
             record.interfaces = new.interfaces
         return record
 
-    def _renew(self, kind: str, numbers: list[int]) -> dict[int, disk.Counters]:
+    def _new_ids(self, new: State, made: Plan) -> set[int]:
+        """Return the numbers of services that are added, also where one that was deleted had the same."""
+        placed = made.change.placed.items()
+        return {one.id for key, one in placed if one and key in new.services and key not in self.state.services}
+
+    def _returned(self, made: Plan) -> set[int]:
+        """Return the servers that come back to another service than they left: they count from zero (ip_vs_add_dest)."""
+        return {n for one in made.change.placed.values() if one for n in one.numbers}.intersection(self._disowned)
+
+    def _disown(self, new: State, keys: Collection[ServiceKey]) -> None:
+        """Note the servers of services that are deleted, of whom some have flows, and those that are another's now."""
+        for key in keys:
+            if key in new.services:
+                self._disowned.difference_update(self.layout.services[key].numbers)
+        gone = {key for key in keys if key not in new.services}
+        if gone:
+            self._disowned |= {number for (key, *_), number in self.layout.retired.items() if key in gone}
+
+    def _renew(self, kind: str, numbers: Iterable[int]) -> dict[int, disk.Counters]:
         """Let numbers that get a new owner count from zero; return the baselines of those that have counted before."""
         # A number beyond all that ever were has counted nothing.
         end = max(self._counted[kind], self.end(kind))
