@@ -105,12 +105,12 @@ static __always_inline struct xlvs_sip *the_sip(void)
 	return bpf_map_lookup_elem(&sip_text, &zero);
 }
 
-/* Why a packet of a service that goes by the Call-ID is dropped. */
-static __always_inline __u32 unheard(void)
+/* A packet of a service that goes by the Call-ID has said none: it is dropped, and nobody told, as by IPVS. */
+static __always_inline int is_unheard(const struct pkt *p)
 {
 	struct xlvs_sip *s = the_sip();
 
-	return s && s->known == XLVS_CALL_NONE ? XLVS_DROP_no_call : XLVS_DROP_no_server;
+	return !s || p->proto != IPPROTO_UDP || s->known != XLVS_CALL_USED;
 }
 
 /* The template's client is the digest of the one call that sip.h has read. */
@@ -191,7 +191,7 @@ static __noinline int choose(struct walk *w)
 	w->server = svc->persistent ? xlvs_choose_again(&w->p, svc, kind == BY_MARK ? w->mark : 0, kind == BY_PORT)
 				    : xlvs_choose(svc, &w->p.src, &w->p.dst, w->p.sport);
 	if (w->server == XLVS_NO_SERVER)
-		return unlikely(svc->engine) ? SILENT : NO_SERVER;	/* who speaks SIP over UDP is told nothing, as by IPVS */
+		return unlikely(svc->engine) && is_unheard(&w->p) ? SILENT : NO_SERVER;
 	return ops ? CHOSEN_ONCE : NEW;
 }
 

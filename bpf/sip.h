@@ -143,13 +143,32 @@ static __always_inline void sip_scan(struct xlvs_sip *s, const struct xlvs_addr 
 		bpf_map_update_elem(&sip_calls, s->hash, &s->call, 0);
 }
 
+/* Read the Call-ID of a datagram to or from this client. */
+static __always_inline int sip_load(ctx_t *ctx, const struct pkt *p, struct xlvs_sip *s, const struct xlvs_addr *client, __u32 mask)
+{
+	__u32 from = p->l4 + UDP_HEADER, size;
+
+	s->known = XLVS_CALL_NONE;
+	if (p->l3 + p->len <= from || p->frag == FRAG_LATER)
+		return 0;
+	size = p->l3 + p->len - from;
+	if (p->frag)				/* as much as this one has */
+		size = ctx->len - from;
+	if (size > XLVS_SIP_TEXT)
+		size = XLVS_SIP_TEXT;
+	if (!size || bpf_skb_load_bytes(ctx, from, s->bytes, POSITIVE(size, XLVS_SIP_TEXT - 1)))
+		return 0;
+	s->size = size;
+	sip_scan(s, client, mask, p->v6);
+	return s->known == XLVS_CALL_READ;
+}
+
 /* If the datagram's service goes by the Call-ID, read it: the choice of its server will need it. */
 __noinline int xlvs_sip_read(ctx_t *ctx, const struct pkt *p, __u32 mark)
 {
 	struct xlvs_sip *s = the_sip();
 	struct xlvs_service *svc = NULL;
 	struct xlvs_addr virt;
-	__u32 from, size;
 
 	if (!p || !s)
 		return 0;
@@ -162,19 +181,35 @@ __noinline int xlvs_sip_read(ctx_t *ctx, const struct pkt *p, __u32 mark)
 		svc = service_find(&p->dst, p->dport, p->proto);
 	if (!svc)
 		svc = service_find(&p->dst, 0, p->proto);
-	from = p->l4 + UDP_HEADER;
-	if (!svc || !svc->engine || p->l3 + p->len <= from || p->frag == FRAG_LATER)
+	return svc && svc->engine && sip_load(ctx, p, s, &p->src, svc->mask);
+}
+
+/*
+ * A server may begin a call: what the client answers, from any of its ports, is to come to it.  Reads the call of its
+ * datagram, and returns for how long that is remembered; 0: it says none.
+ */
+__noinline __u32 xlvs_sip_heard(ctx_t *ctx, const struct pkt *p, __u32 number)
+{
+	struct key *t = scratch_at(TEMPLATE_AT);
+	struct xlvs_server *s = server_at(number);
+	struct xlvs_sip *sip = the_sip();
+	struct xlvs_service *svc;
+
+	svc = s ? service_find(&s->virt, s->vport, s->proto) : NULL;
+	if (!p || !svc || !t || !sip || !sip_load(ctx, p, sip, &p->dst, svc->mask))
 		return 0;
-	size = p->l3 + p->len - from;
-	if (p->frag)				/* as much as this one has */
-		size = ctx->len - from;
-	if (size > XLVS_SIP_TEXT)
-		size = XLVS_SIP_TEXT;
-	if (!size || bpf_skb_load_bytes(ctx, from, s->bytes, POSITIVE(size, XLVS_SIP_TEXT - 1)))
-		return 0;
-	s->size = size;
-	sip_scan(s, &p->src, svc->mask, p->v6);
-	return 1;
+	template_key(t, &p->dst, svc->mask, &s->virt, s->vport, s->proto, p->v6);
+	return by_call(t) ? svc->persistent : 0;
+}
+
+/* Not within sip_out(): the stack would not hold both. */
+static __always_inline void sip_begin(ctx_t *ctx, struct walk *w)
+{
+	__u32 seconds = xlvs_sip_heard(ctx, &w->p, w->server);
+	struct key *t = scratch_at(TEMPLATE_AT);
+
+	if (seconds && t)
+		xlvs_template_open(t, w->server | XLVS_FWD_nat << XLVS_CHOICE_FWD_SHIFT, seconds);
 }
 
 /* The service of a nat server that speaks first, or whose answer is to a datagram without a flow (ip_vs_new_conn_out). */

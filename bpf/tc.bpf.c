@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * The TC programs: the director at the ingress of every interface, at the egress
- * of the loopback and of the marker, the decapsulation of real servers, and the one that
+ * of the loopback and of the marker, and of every interface while the director is a
+ * real server behind nat; the decapsulation of real servers, and the one that
  * arms the expiry timer.
  */
 #include "walk.h"
+#include "return.h"
 #include "marker.h"
 #include "decap.h"
 #include "import.h"
@@ -25,6 +27,11 @@ SEC("tc") int xlvs_lo(struct __sk_buff *ctx)
 SEC("tc") int xlvs_mark(struct __sk_buff *ctx)
 {
 	return unmark(ctx) ? walk(ctx, 0, 1) : PASS;
+}
+
+SEC("tc") int xlvs_out(struct __sk_buff *ctx)
+{
+	return go_out(ctx);
 }
 
 SEC("tc") int xlvs_decap(struct __sk_buff *ctx)

@@ -323,24 +323,23 @@ static __always_inline int walk(ctx_t *ctx, int local, int marked)
 	if (way == TURNED_AWAY)
 		return drop(XLVS_DROP_defence);
 	if (way == UNHEARD)
-		return drop(unheard());
+		return drop(XLVS_DROP_no_call);
 #ifndef XLVS_XDP
-	if (unlikely(way == NO_WAY) && from && !local && has_engines() && sip_out(&w))
+	if (unlikely(way == NO_WAY) && from && !local && has_engines() && sip_out(&w)) {
+		sip_begin(ctx, &w);
 		way = TO_CLIENT;
+	}
 	if (unlikely(way == NO_WAY) && from && !local && is_on(XLVS_SYSCTL_NAT_ICMP_SEND))
 		return tell_stray(ctx, &w);
 #endif
-#ifndef XLVS_XDP
-	if (unlikely(w.p.told))
-		return relay_told(ctx, &w, way);
-	if (way == REFUSED && is_bypass(ctx, &w))
-		return PASS;
-#endif
-	if (way == REFUSED)
 #ifdef XLVS_XDP
+	if (way == REFUSED)
 		return punt();
 #else
-		return xlvs_icmp_reply(ctx, &w.p, &w.p.dst, ICMP_WHY(XLVS_DROP_no_server, ICMP_NO_PORT, local), 0);
+	if (unlikely(w.p.told))
+		return relay_told(ctx, &w, way);
+	if (way == REFUSED)
+		return is_bypass(ctx, &w) ? PASS : xlvs_icmp_reply(ctx, &w.p, &w.p.dst, ICMP_WHY(XLVS_DROP_no_server, ICMP_NO_PORT, local), 0);
 #endif
 	s = server_at(w.server);
 	if (way == NO_WAY || !s)

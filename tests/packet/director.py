@@ -317,19 +317,22 @@ class Director:
         """Let no server have a load."""
         self._zero("loads", "overheads")
 
-    def stats(self, server: str) -> tuple[int, ...]:
-        """Return connections, packets in and out, bytes in and out of a server."""
-        return tuple(int(n) for n in self._kernel.stat("server", self.number(server)))
+    def stats(self, server: str, key: str = "") -> tuple[int, ...]:
+        """Return connections, packets in and out, bytes in and out of a server, of the service *key* if given."""
+        return tuple(int(n) for n in self._kernel.stat("server", self.number(server, key)))
 
     def service_stats(self, key: str) -> tuple[int, ...]:
         """Return the same of a service."""
         return tuple(int(n) for n in self._kernel.stat("service", self._layout.services[_key(key)].id))
 
-    def number(self, server: str) -> int:
-        """Return the number of the server ``10.0.0.1:8080``."""
+    def number(self, server: str, key: str = "") -> int:
+        """Return the number of the server ``10.0.0.1:8080``, of the service *key* if given."""
         address, port = _end(server)
         rows = self._layout.rows
-        return int(np.flatnonzero((rows["addr"] == np.array([address], abi.ADDR)) & (rows["port"] == port))[0])
+        found = (rows["addr"] == np.array([address], abi.ADDR)) & (rows["port"] == port)
+        if key:
+            found &= rows["service"] == self._layout.services[_key(key)].id
+        return int(np.flatnonzero(found)[0])
 
     def _flow(self, record: Any) -> Flow:
         server = self._layout.server(int(record["server"]))

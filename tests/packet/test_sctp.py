@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import random
-from pathlib import Path
 from typing import Any
 
 import pytest
 from scapy.layers.sctp import SCTP, crc32c
-from scapy.utils import PcapReader
 
 from tests.packet import network as net
 from tests.packet.director import DROP, PASS, SENT, Director, real
@@ -30,8 +28,6 @@ from tests.packet.frames import (
     udp,
 )
 from tests.packet.sctp_table import CHUNKS, NEXT, OF_DATA
-
-DATA = Path(__file__).with_name("data")
 
 
 def chunk(kind: str | int, value: bytes = b"") -> bytes:
@@ -252,33 +248,3 @@ def test_a_segmented_packet_fits(director: Director) -> None:
     director.packet(sctp(to_vip(4)))
     long = sctp(to_vip(4), chunk(0, bytes(3000)), check=0)
     assert director.packet(long, gso_size=0xFFFF).verdict is SENT
-
-
-def captured(family: int) -> list[tuple[bytes, bytes]]:
-    """Return the SCTP packets of captured associations (Linux 6.1, nat, port 80 to 8000): as they came, as they left.
-
-    `data/sctp-nat-vFAMILY.pcap` holds what went over the director's link, each packet before and behind it translated.
-    """
-    with PcapReader(str(DATA / f"sctp-nat-v{family}.pcap")) as packets:
-        seen = [bytes(packet)[14:] for packet in packets]
-    seen = [packet[20:] for packet in seen if family == 4 and packet[9] == 132] or [
-        packet[40:] for packet in seen if family == 6 and packet[6] == 132
-    ]
-    return list(zip(seen[::2], seen[1::2], strict=True))
-
-
-def test_the_checksums_are_those_of_a_real_ipvs(director: Director, family: int) -> None:
-    """Every packet of three captured associations comes out as it did there: CRC32c has no pseudo-header."""
-    director.service(f"{at(net.VIP[family], 80)}/sctp", f"{at(net.server(family, 1), 8000)} nat")
-    exchanges = captured(family)
-    assert len(exchanges) > 20
-    for came, left in exchanges:
-        sport, dport = (int.from_bytes(came[n : n + 2], "big") for n in (0, 2))
-        there = dport == 80
-        way = f"{at(net.CLIENT[family], sport)} > {at(net.VIP[family], 80)}"
-        if not there:
-            way = f"{at(net.server(family, 1), 8000)} > {at(net.CLIENT[family], dport)}"
-        fields = {"nh" if family == 6 else "proto": 132}
-        given = frame(ip_header(ends(way), **fields) / came, FROM_CLIENT if there else from_server(1))
-        assert director.packet(given).packet[-len(left) :] == left
-    assert set(director.states()) == {"CLOSED"}

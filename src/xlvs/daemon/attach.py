@@ -22,14 +22,15 @@ from xlvs.dataplane import syscalls
 from xlvs.dataplane.bpffs import pin_name
 from xlvs.dataplane.links import Hook
 
-_SUFFIX = {Hook.XDP: "-xdp", Hook.INGRESS: "-tc", Hook.EGRESS: "-tc"}
+_SUFFIX = {Hook.XDP: "-xdp", Hook.INGRESS: "-tc", Hook.EGRESS: "-out"}
 
 
 class Attachments:
     """*directory* holds the pinned links, *programs* the descriptors of the programs by name.
 
     *wish* is what the operator said; it may be replaced before a `sync`.  *marker* is the name that the device has,
-    or will have, by which packets with a firewall mark leave.
+    or will have, by which packets with a firewall mark leave.  While *answers* is set, which a `sync` looks at, what
+    the director itself sends as a real server behind nat passes a program on its way out.
     """
 
     def __init__(
@@ -47,6 +48,7 @@ class Attachments:
         self._netlink = netlink
         self.wish = wish
         self.marker = marker
+        self.answers = False
         self._links: dict[int, Link] = {}
         self._wanted: dict[int, Choice] = {}
         self._choices: dict[int, Choice] = {}
@@ -82,6 +84,7 @@ class Attachments:
                 self._mark(link)
             elif not link.loopback and (self._wanted.get(index) != wanted[index] or self._links.get(index) is None):
                 self._take(link, wanted[index])
+            self._look_at_answers(link)
         self._links, self._wanted = links, wanted
 
     def rows(self) -> list[dict[str, Any]]:
@@ -122,6 +125,24 @@ class Attachments:
                 self._detach(link.index, hook, pin)
         log("interface", name=link.name, hook=choice.hook, why=choice.why)
 
+    def _look_at_answers(self, link: Link) -> None:
+        """Have the program there that sees what the host answers, or not."""
+        if link.loopback or link.name == self.marker:
+            return
+        pin = self._attached.get((link.index, Hook.EGRESS))
+        wanted = self.answers and self._has_hook(link.index)
+        try:
+            if wanted and not pin:
+                self._attach(link, Hook.EGRESS, "xlvs_out")
+            elif pin and not wanted:
+                self._detach(link.index, Hook.EGRESS, pin)
+        except OSError as err:
+            log("failed", why=f"what the host answers as a real server cannot be seen on {link.name}: {err.strerror}")
+
+    def _has_hook(self, ifindex: int) -> bool:
+        choice = self._choices.get(ifindex)
+        return choice is not None and choice.hook != "none"
+
     def _mark(self, link: Link) -> None:
         """Put the program on the marker."""
         if (link.index, Hook.EGRESS) not in self._attached:
@@ -139,7 +160,8 @@ class Attachments:
 
     def _keeps(self, ifindex: int, hook: Hook) -> bool:
         if hook is Hook.EGRESS:
-            return self._links[ifindex].loopback or self._links[ifindex].name == self.marker
+            link = self._links[ifindex]
+            return link.loopback or link.name == self.marker or (self.answers and self._has_hook(ifindex))
         choice = self._choices.get(ifindex)
         return choice is not None and (choice.hook == "xdp" or (choice.hook == "tc" and hook is Hook.INGRESS))
 
@@ -174,7 +196,8 @@ class Attachments:
             self._kernel.drop_interface(index)
 
     def _pin(self, link: Link, hook: Hook) -> Path:
-        return self._directory / (pin_name(link.name) + _SUFFIX[hook])
+        leaves = link.loopback or link.name == self.marker
+        return self._directory / (pin_name(link.name) + ("-tc" if leaves else _SUFFIX[hook]))
 
     def _rename(self, link: Link) -> None:
         """Let an interface's pins carry its present name."""
@@ -198,7 +221,7 @@ class Attachments:
             if link is None:
                 pin.unlink()
                 continue
-            leaves = link.loopback or link.name == self.marker
+            leaves = link.loopback or link.name == self.marker or pin.name.endswith("-out")
             hook = Hook.XDP if pin.name.endswith("-xdp") else Hook.EGRESS if leaves else Hook.INGRESS
             self._attached[ifindex, hook] = pin
         for link in self._links.values():

@@ -130,6 +130,7 @@ class Daemon:
         self._configure()
         self._loaded.programs["xlvs_sweep"].test_run(bytes(64))
         self._attachments.wish = self._wish()
+        self._attachments.answers = self.engine.is_server()
         self._attachments.start()
         handover.finish()
         self._loaded.finish()
@@ -178,6 +179,7 @@ class Daemon:
         if self._attachments.wish != self._wish():
             self._attachments.wish = self._wish()
             _guarded(self._attachments.sync)
+        self._look_at_answers()
         _guarded(self._want_marks)
         _guarded(self._want_matches)
         self._kernel.heed_calls(sum(bool(service.engine) for service in state.services.values()))
@@ -288,6 +290,12 @@ class Daemon:
         if sysctls.set_once(ACCEPT_LOCAL, "1", self._paths.sysctls):
             log("sysctl set for clients on this host", name=ACCEPT_LOCAL, value=1)
 
+    def _look_at_answers(self) -> None:
+        """See what the host answers, while it is a real server behind nat itself."""
+        if self._attachments.answers != self.engine.is_server():
+            self._attachments.answers = not self._attachments.answers
+            _guarded(self._attachments.sync)
+
     def _want_segmenter(self) -> None:
         """Have a device that cuts GSO packets up, once a server needs it."""
         if any(_needs_segments(service) for service in self.engine.state.services.values()):
@@ -360,6 +368,7 @@ class Daemon:
     def _collect(self) -> None:
         self._tell_of_table()
         self.engine.collect()
+        self._look_at_answers()
         if self._steered:
             self._want_marks()
         if self._matched:
@@ -376,6 +385,7 @@ class Daemon:
         self._attachments.sync()
         self._vips.sync()
         self.engine.refresh()
+        self._look_at_answers()
         self._advise()
 
     def _tend(self) -> None:

@@ -62,6 +62,8 @@ class Engine:
         self._baselines = disk.Baselines()
         self._counted = {"service": 0, "server": 0}
         self._retired: set[int] = set()
+        self._disowned: set[int] = set()
+        """Servers with flows from when they were a deleted service's."""
         self._broken = ""
 
     def start(self, *, adopted: bool) -> None:
@@ -133,6 +135,7 @@ class Engine:
             raise
         self.state = new
         self.layout.accept(made.change)
+        self._disown(new, keys)
         self._baselines.update(record.baselines)
         self._finish(made)
         if made.fresh_servers:
@@ -198,6 +201,12 @@ class Engine:
         """Return the numbers of the servers that have flows."""
         loads = self.kernel.loads(self.layout.free_numbers.end)
         return set(np.flatnonzero(loads.any(axis=1)).tolist())
+
+    def is_server(self) -> bool:
+        """Return whether the director itself is a real server behind nat, or has flows left from when it was."""
+        rows = self.layout.rows[: self.end("server")]
+        found = (rows["proto"] != 0) & (rows["fwd"] == r.NAT)
+        return bool((found & (rows["src"] == rows["addr"])).any())
 
     def is_virtual(self, address: Address) -> bool:
         """Return whether *address* is a virtual one, or has flows left from when it was."""
@@ -290,8 +299,8 @@ class Engine:
             drop=[key for key in keys if key not in new.services],
             last_weights=disk.weights(made.change.last_weights),
             baselines=disk.Baselines(
-                self._renew("service", made.fresh_services),
-                self._renew("server", made.fresh_servers),
+                self._renew("service", {*made.fresh_services, *self._new_ids(new, made)}),
+                self._renew("server", {*made.fresh_servers, *self._returned(made)}),
             ),
         )
         if new.timeouts != self.state.timeouts:
@@ -302,7 +311,25 @@ class Engine:
             record.interfaces = new.interfaces
         return record
 
-    def _renew(self, kind: str, numbers: list[int]) -> dict[int, disk.Counters]:
+    def _new_ids(self, new: State, made: Plan) -> set[int]:
+        """Return the numbers of services that are added, also where one that was deleted had the same."""
+        placed = made.change.placed.items()
+        return {one.id for key, one in placed if one and key in new.services and key not in self.state.services}
+
+    def _returned(self, made: Plan) -> set[int]:
+        """Return the servers that come back to another service than they left: they count from zero (ip_vs_add_dest)."""
+        return {n for one in made.change.placed.values() if one for n in one.numbers}.intersection(self._disowned)
+
+    def _disown(self, new: State, keys: Collection[ServiceKey]) -> None:
+        """Note the servers of services that are deleted, of whom some have flows, and those that are another's now."""
+        for key in keys:
+            if key in new.services:
+                self._disowned.difference_update(self.layout.services[key].numbers)
+        gone = {key for key in keys if key not in new.services}
+        if gone:
+            self._disowned |= {number for (key, *_), number in self.layout.retired.items() if key in gone}
+
+    def _renew(self, kind: str, numbers: Iterable[int]) -> dict[int, disk.Counters]:
         """Let numbers that get a new owner count from zero; return the baselines of those that have counted before."""
         # A number beyond all that ever were has counted nothing.
         end = max(self._counted[kind], self.end(kind))

@@ -33,7 +33,7 @@ _MOST = {"flows": 1 << 26, "flows6": 1 << 26, "services": 1 << 20, "servers": 1 
 _GARBAGE = 50_000
 """New objects after which cycles are looked for: a request may make 100,000 that are none."""
 
-PROGRAMS = ("xlvs_xdp", "xlvs_in", "xlvs_lo", "xlvs_mark", "xlvs_sweep", "xlvs_import", "xlvs_clock")
+PROGRAMS = ("xlvs_xdp", "xlvs_in", "xlvs_lo", "xlvs_mark", "xlvs_out", "xlvs_sweep", "xlvs_import", "xlvs_clock")
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -48,4 +48,6 @@ def _remove_filters(paths: Paths) -> None:
     for link in netlink.links().values():
         hook = links.Hook.EGRESS if link.loopback else links.Hook.INGRESS
         links.detach(hook, link.index, paths.links / f"{pin_name(link.name)}-tc")
+        if not link.loopback:
+            links.detach(links.Hook.EGRESS, link.index, paths.links / f"{pin_name(link.name)}-out")
     netlink.close()

@@ -259,6 +259,19 @@ def test_a_server_that_comes_back_keeps_its_counters(tmp_path: Path) -> None:
     assert counts(director) == ([0], [[7]])
 
 
+def test_a_service_that_comes_back_counts_from_zero(tmp_path: Path) -> None:
+    """With its servers, also while they have flows from before (ip_vs_add_dest: the service is another)."""
+    kernel = FakeKernel()
+    director = engine(tmp_path, kernel)
+    add(director, server(1))
+    kernel.raw["server"][0][0] = kernel.raw["service"][0][0] = 7
+    kernel.flows[0] = 1
+    director.apply(State())
+    add(director, server(1))
+    assert counts(director) == ([0], [[0]])
+    assert counts(engine(tmp_path, kernel, adopted=True)) == ([0], [[0]])
+
+
 def test_garbage_waits_for_a_second_look(tmp_path: Path) -> None:
     """A number is given back only when its server was without flows twice in a row: a CPU may just be opening one."""
     kernel = FakeKernel()
