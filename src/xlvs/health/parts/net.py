@@ -46,6 +46,13 @@ class Lines:
             raise Failed(f"the server sent a line of more than {LONGEST_LINE} bytes") from err
         return text.rstrip(b"\r\n").decode("utf-8", "replace")
 
+    async def exactly(self, count: int) -> bytes:
+        """Return the next *count* bytes; raises `Failed` if the server hangs up before."""
+        try:
+            return await self.reader.readexactly(count)
+        except asyncio.IncompleteReadError as err:
+            raise Failed("the server hung up") from err
+
     async def say(self, text: str) -> None:
         """Send a line."""
         self.writer.write(text.encode() + b"\r\n")
