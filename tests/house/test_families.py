@@ -8,6 +8,7 @@ import pytest
 
 from tests import captures
 from tests.house import tree
+from xlvs import health
 
 GENERATED = tree.PACKAGE / "dataplane" / "_abi.py"
 
@@ -28,6 +29,13 @@ def test_scheduler_has_both_halves_and_a_test(name: str) -> None:
 def test_forwarding_method_has_a_header(name: str) -> None:
     """A forwarding method is bpf/fwd/NAME.h."""
     assert (tree.BPF / "fwd" / f"{name}.h").is_file()
+
+
+@pytest.mark.parametrize("name", health.names())
+def test_kind_of_check_is_asked_of_a_real_server(name: str) -> None:
+    """A kind of health check is src/xlvs/health/kinds/NAME.py, tagged NAME, and a test in tests/servers names it."""
+    assert health.get(name).__struct_config__.tag == name
+    assert any(f'"{name}"' in path.read_text() for path in tree.python_files(tree.TESTS / "servers"))
 
 
 def test_every_header_is_included() -> None:

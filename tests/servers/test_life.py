@@ -1,0 +1,62 @@
+"""Each check sees its server up, hanging, up again, dead, and back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import pytest
+
+from tests.servers import mail, names
+from tests.servers.asking import HASTY_S, TIMED_OUT, UP, ask
+from tests.servers.authority import Authority
+from tests.servers.server import Server
+
+
+class Life(NamedTuple):
+    """A check, who it asks, and what it says when that one hangs, and when it is dead."""
+
+    make: Callable[[Authority], Server]
+    port: str
+    options: dict[str, Any]
+    hangs: str = TIMED_OUT
+    dead: str = "ConnectionRefusedError"
+
+
+def exim(authority: Authority) -> Server:
+    """Return a mail server."""
+    return mail.exim(authority.certificate())
+
+
+def dovecot(authority: Authority) -> Server:
+    """Return a server of mailboxes."""
+    return mail.dovecot(authority.certificate())
+
+
+LIVES = {
+    "dns": Life(lambda _ca: names.nsd(), "dns", {"name": "www.example.org", "record": "A"}),
+    "udp": Life(lambda _ca: names.nsd(), "dns", {"payload": "00", "patience": "100ms"}, hangs=UP),
+    "smtp": Life(exim, "smtp", {}),
+    "submission": Life(exim, "smtp", {"starttls": True, **mail.USER}),
+    "imap": Life(dovecot, "imap", dict(mail.USER)),
+    "imaps": Life(dovecot, "imaps", dict(mail.USER)),
+    "pop": Life(dovecot, "pop", dict(mail.USER)),
+    "pops": Life(dovecot, "pops", dict(mail.USER)),
+}
+
+
+@pytest.mark.parametrize("kind", LIVES)
+def test_a_server_lives_hangs_dies_and_returns(kind: str, family: int, authority: Authority) -> None:
+    """A server is up, in time or not at all while it is stopped, refuses when it is dead, and is up again."""
+    life = LIVES[kind]
+    with life.make(authority) as server:
+        port = server.ports[life.port]
+        assert ask(kind, port, life.options, family) == UP
+        server.pause()
+        assert ask(kind, port, life.options, family, HASTY_S) == life.hangs
+        server.resume()
+        assert ask(kind, port, life.options, family) == UP
+        server.kill()
+        assert life.dead in ask(kind, port, life.options, family)
+        server.start()
+        assert ask(kind, port, life.options, family) == UP
