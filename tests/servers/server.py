@@ -34,11 +34,11 @@ def free_port() -> int:
     raise AssertionError("no port is free")
 
 
-def listens(port: int) -> bool:
-    """Return whether both families accept a connection."""
+def listens(port: int, families: Sequence[int]) -> bool:
+    """Return whether a connection is accepted at all loopback addresses of *families*."""
     try:
-        for address in LOOPBACK.values():
-            socket.create_connection((address, port), 5).close()
+        for family in families:
+            socket.create_connection((LOOPBACK[family], port), 5).close()
     except OSError:
         return False
     return True
@@ -61,9 +61,11 @@ class Server:
         self.directory = Path(tempfile.mkdtemp(prefix="xlvs-server-"))
         self.directory.chmod(0o755)  # many servers read their files as another user
         self.ports = {name: free_port() for name in ports}
+        self.before: Sequence[Sequence[str]] = ()
         self.argv: Sequence[str] = ()
         self.environment: dict[str, str] = {}
-        self.ready: Callable[[], bool] = lambda: all(listens(port) for port in self.ports.values())
+        self.families: Sequence[int] = (4, 6)
+        self.ready: Callable[[], bool] = self.listens
         self.process: subprocess.Popen[bytes] | None = None
 
     def write(self, name: str, text: str) -> Path:
@@ -77,9 +79,13 @@ class Server:
     def folder(self, name: str, mode: int = 0o755) -> Path:
         """Make a directory that its program uses."""
         path = self.directory / name
-        path.mkdir(exist_ok=True)
+        path.mkdir(parents=True, exist_ok=True)
         path.chmod(mode)
         return path
+
+    def listens(self) -> bool:
+        """Return whether it accepts connections at all of its ports."""
+        return all(listens(port, self.families) for port in self.ports.values())
 
     def start(self) -> None:
         """Start the program and wait until it answers."""
@@ -132,6 +138,8 @@ class Server:
 
     def __enter__(self) -> Server:
         try:
+            for name, *arguments in self.before:
+                subprocess.run([program(name), *arguments], cwd=self.directory, check=True)
             self.start()
         except BaseException:
             self.__exit__(None, None, None)

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from tests.servers import mail, names
+from tests.servers import files, mail, names
 from tests.servers.asking import HASTY_S, TIMED_OUT, UP, ask
 from tests.servers.authority import Authority
 from tests.servers.server import Server
@@ -16,32 +16,41 @@ from tests.servers.server import Server
 class Life(NamedTuple):
     """A check, who it asks, and what it says when that one hangs, and when it is dead."""
 
-    make: Callable[[Authority], Server]
+    make: Callable[[Authority, int], Server]
     port: str
     options: dict[str, Any]
     hangs: str = TIMED_OUT
     dead: str = "ConnectionRefusedError"
 
 
-def exim(authority: Authority) -> Server:
+def exim(authority: Authority, _family: int) -> Server:
     """Return a mail server."""
     return mail.exim(authority.certificate())
 
 
-def dovecot(authority: Authority) -> Server:
+def dovecot(authority: Authority, _family: int) -> Server:
     """Return a server of mailboxes."""
     return mail.dovecot(authority.certificate())
 
 
+def slapd(authority: Authority, _family: int) -> Server:
+    """Return a directory."""
+    return files.slapd(authority.certificate())
+
+
 LIVES = {
-    "dns": Life(lambda _ca: names.nsd(), "dns", {"name": "www.example.org", "record": "A"}),
-    "udp": Life(lambda _ca: names.nsd(), "dns", {"payload": "00", "patience": "100ms"}, hangs=UP),
+    "dns": Life(lambda _ca, _family: names.nsd(), "dns", {"name": "www.example.org", "record": "A"}),
+    "udp": Life(lambda _ca, _family: names.nsd(), "dns", {"payload": "00", "patience": "100ms"}, hangs=UP),
     "smtp": Life(exim, "smtp", {}),
     "submission": Life(exim, "smtp", {"starttls": True, **mail.USER}),
     "imap": Life(dovecot, "imap", dict(mail.USER)),
     "imaps": Life(dovecot, "imaps", dict(mail.USER)),
     "pop": Life(dovecot, "pop", dict(mail.USER)),
     "pops": Life(dovecot, "pops", dict(mail.USER)),
+    "ldap": Life(slapd, "ldap", dict(files.ADMIN)),
+    "ldaps": Life(slapd, "ldaps", dict(files.ADMIN)),
+    "nntp": Life(lambda _ca, _family: files.leafnode(), "nntp", {}),
+    "ftp": Life(lambda ca, family: files.vsftpd(ca.certificate(), family), "ftp", {}),
 }
 
 
@@ -49,7 +58,7 @@ LIVES = {
 def test_a_server_lives_hangs_dies_and_returns(kind: str, family: int, authority: Authority) -> None:
     """A server is up, in time or not at all while it is stopped, refuses when it is dead, and is up again."""
     life = LIVES[kind]
-    with life.make(authority) as server:
+    with life.make(authority, family) as server:
         port = server.ports[life.port]
         assert ask(kind, port, life.options, family) == UP
         server.pause()

@@ -10,8 +10,9 @@ import pytest
 
 from tests.servers import mail
 from tests.servers.asking import UP, ask
-from tests.servers.authority import NAME, Authority
+from tests.servers.authority import Authority
 from tests.servers.server import Server
+from tests.servers.tls import verified
 
 SMTP = ["smtp", "submission"]
 BOXES = ["imap", "imaps", "pop", "pops"]
@@ -98,17 +99,6 @@ def test_starttls_is_verified(exim: Server, dovecot: Server, authority: Authorit
 def test_tls_is_verified(dovecot: Server, authority: Authority, kind: str, family: int) -> None:
     """The same within TLS from the first byte."""
     verified(kind, dovecot.ports[kind], {}, family, authority)
-
-
-def verified(kind: str, port: int, options: dict[str, Any], family: int, authority: Authority) -> None:
-    """See that what TLS is told is held to."""
-    trusted = {"verify": True, "ca": str(authority.ca)}
-    assert ask(kind, port, options | {"tls": trusted}, family) == UP
-    assert ask(kind, port, options | {"tls": trusted | {"sni": NAME, "expires": 90}}, family) == UP
-    assert "certificate verify failed" in ask(kind, port, options | {"tls": {"verify": True}}, family)
-    assert "Hostname mismatch" in ask(kind, port, options | {"tls": trusted | {"sni": "example.net"}}, family)
-    late = ask(kind, port, options | {"tls": {"expires": 91}}, family)
-    assert late == "its certificate ends in 90 days, and must be good for 91"
 
 
 @pytest.mark.parametrize("kind", ["imaps", "pops"])
