@@ -93,6 +93,11 @@ def test_news_are_no_directory(leafnode: Server) -> None:
     assert ask("ldap", leafnode.ports["nntp"]) == "its answer is no message of LDAP"
 
 
+def test_tls_without_http2_is_down_for_it(slapd: Server) -> None:
+    """A server that chooses no protocol by ALPN does not speak HTTP/2."""
+    assert ask("https", slapd.ports["ldaps"], {"version": 2}) == "it does not speak HTTP/2"
+
+
 def test_news_are_there(leafnode: Server, family: int) -> None:
     """A greeting is enough; a group must be there if one is named."""
     assert ask("nntp", leafnode.ports["nntp"], {}, family) == UP

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from tests.servers import files, mail, names
+from tests.servers import files, mail, names, signalling, web
 from tests.servers.asking import HASTY_S, TIMED_OUT, UP, ask
 from tests.servers.authority import Authority
 from tests.servers.server import Server
@@ -41,6 +41,19 @@ def slapd(authority: Authority, _family: int) -> Server:
 LIVES = {
     "dns": Life(lambda _ca, _family: names.nsd(), "dns", {"name": "www.example.org", "record": "A"}),
     "udp": Life(lambda _ca, _family: names.nsd(), "dns", {"payload": "00", "patience": "100ms"}, hangs=UP),
+    "http": Life(lambda ca, _family: web.nginx(ca), "http", {}),
+    "https": Life(lambda ca, _family: web.apache(ca.certificate()), "https", {"path": "/index"}),
+    "tcp": Life(lambda ca, _family: web.nginx(ca), "http", {}, hangs=UP),
+    "simpletcp": Life(exim, "smtp", {"regex": "^220 "}),
+    "http_proxy": Life(
+        lambda _ca, _family: web.tinyproxy(), "proxy", {"url": "http://127.0.0.1:1/", "status": "500-599"}
+    ),
+    "radius": Life(
+        lambda _ca, _family: signalling.radius(),
+        "radius",
+        {"user": "ann", "password": "secret", "shared_secret": "testing"},
+    ),
+    "sip": Life(lambda _ca, family: signalling.sip("udp", family), "sip", {}),
     "smtp": Life(exim, "smtp", {}),
     "submission": Life(exim, "smtp", {"starttls": True, **mail.USER}),
     "imap": Life(dovecot, "imap", dict(mail.USER)),
