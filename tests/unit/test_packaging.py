@@ -72,11 +72,13 @@ def test_both_units_are_one_but_for_the_name() -> None:
 
 @pytest.mark.parametrize("unit", UNITS)
 def test_systemd_knows_every_word(unit: str, tmp_path: Path) -> None:
-    """systemd-analyze finds nothing to say about the unit, where there is one to ask."""
+    """systemd-analyze, where there is one, finds nothing to say about the unit; what others bring is theirs."""
     analyze = shutil.which("systemd-analyze")
     if analyze is None:
         return
     copy = tmp_path / unit.replace("@", "@name")
     copy.write_text((PACKAGING / unit).read_text().replace("/usr/bin/xlvs", "/bin/true"))
     said = subprocess.run([analyze, "verify", "--man=no", str(copy)], capture_output=True, text=True, check=False)
-    assert (said.returncode, said.stdout + said.stderr) == (0, "")
+    lines = (said.stdout + said.stderr).splitlines()
+    ours = [line for line in lines if not line.startswith(("/lib/systemd/", "/usr/lib/systemd/"))]
+    assert (said.returncode, ours) == (0, [])
