@@ -7,7 +7,7 @@ import os
 from typing import Any
 
 from tests.servers.server import LOOPBACK
-from xlvs.health import Failed, Target, parse
+from xlvs.health import Check, Failed, Target, parse
 
 UP = "up"
 TIMED_OUT = "no answer in time"
@@ -33,15 +33,7 @@ def ask_at(
     async def probe() -> str:
         before = opened()
         try:
-            async with asyncio.timeout(check.timeout_s):
-                await check.probe(Target(address, port, "server"))
-            return UP
-        except Failed as err:
-            return str(err)
-        except TimeoutError:
-            return TIMED_OUT
-        except OSError as err:
-            return f"{type(err).__name__}: {err}"
+            return await verdict(check, Target(address, port, "server"))
         finally:
             for _ in range(3):  # transports close their sockets in a later turn of the loop
                 await asyncio.sleep(0)
@@ -49,6 +41,20 @@ def ask_at(
             assert not left, f"the probe left {left} open"
 
     return asyncio.run(probe())
+
+
+async def verdict(check: Check, target: Target) -> str:
+    """Return "up", or why not."""
+    try:
+        async with asyncio.timeout(check.timeout_s):
+            await check.probe(target)
+    except Failed as err:
+        return str(err)
+    except TimeoutError:
+        return TIMED_OUT
+    except OSError as err:
+        return f"{type(err).__name__}: {err}"
+    return UP
 
 
 def opened() -> set[str]:

@@ -56,7 +56,9 @@ class Udp(Check, frozen=True, kw_only=True, tag="udp"):
                 f"{max(self.min_reply_length, len(known))}"
             )
         if self.patience_s >= self.timeout_s:
-            raise InvalidError(f"a patience of {self.patience} does not fit into the timeout of {self.timeout}")
+            raise InvalidError(
+                f"a patience of {self.patience_s:g} s does not fit into the timeout of {self.timeout_s:g} s"
+            )
 
     async def probe(self, target: Target) -> Answer | None:
         """Send the payload, and judge the reply."""

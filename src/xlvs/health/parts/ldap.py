@@ -146,12 +146,14 @@ def _result(operation: Any, wanted: str) -> tuple[int, str, str]:
     if operation.getName() != wanted:
         raise Failed(f"its answer is {operation.getName()}, not {wanted}")
     answer = operation.getComponent()
-    return int(answer["resultCode"]), str(answer["resultCode"]), str(answer["diagnosticMessage"])
+    return int(answer["resultCode"]), str(answer["resultCode"]), _text(answer["diagnosticMessage"])
 
 
 def _attributes(entry: Any) -> dict[str, list[str]]:
     """Return the attributes of an entry by their names in lower case."""
-    return {
-        str(one["type"]).lower(): [bytes(value).decode("utf-8", "replace") for value in one["vals"]]
-        for one in entry["attributes"]
-    }
+    return {_text(one["type"]).lower(): [_text(value) for value in one["vals"]] for one in entry["attributes"]}
+
+
+def _text(value: Any) -> str:
+    """Return an octet string as text; what is no UTF-8 must not be an error of ours."""
+    return bytes(value).decode("utf-8", "replace")

@@ -155,7 +155,7 @@ def ranges(text: str) -> tuple[tuple[int, int], ...]:
     for part in text.replace(" ", "").split(","):
         match = _STATUS.fullmatch(part)
         if match is None:
-            raise InvalidError(f"{part!r} is no HTTP status or range of them; write 200, 200-299, or 200-299,404")
+            raise InvalidError(f"{part!r} is no status or range of them; write 200, 200-299, or 200-299,404")
         found.append((int(match[1]), int(match[2] or match[1])))
     return tuple(found)
 
