@@ -6,10 +6,12 @@ import asyncio
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from tests.servers.asking import verdict
+from tests.servers.asking import opened, verdict
 from xlvs.health import Target, parse
 
 LOCALHOST = "127.0.0.1"
+TURNS = 10_000
+"""Of the loop, for both sides to close."""
 
 
 def ask_lines(options: dict[str, Any], *answers: str) -> str:
@@ -33,9 +35,15 @@ def ask_stream(options: dict[str, Any], answers: Sequence[bytes], until: bytes =
             writer.close()
 
     async def run() -> str:
+        before = opened()
         async with await asyncio.start_server(serve, LOCALHOST, 0, limit=1 << 22) as server:
             port = server.sockets[0].getsockname()[1]
-            return await verdict(_check(options), Target(LOCALHOST, port))
+            found = await verdict(_check(options), Target(LOCALHOST, port))
+        for _ in range(TURNS):
+            if opened() == before:
+                return found
+            await asyncio.sleep(0)
+        raise AssertionError(f"the probe left {opened() - before} open")
 
     return asyncio.run(run())
 

@@ -54,6 +54,32 @@ def test_lines_are_judged(options: dict[str, Any], answers: list[str], verdict: 
 
 
 @pytest.mark.parametrize(
+    ("kind", "answers"),
+    [
+        ("smtp", [HI, "250 host\r\n", "220 go\r\n"]),
+        ("ftp", [HI, "234 go\r\n"]),
+        ("nntp", ["200 hi\r\n", "382 go\r\n"]),
+        ("pop", ["+OK\r\n", "+OK\r\n"]),
+        ("imap", ["* OK\r\n", "a1 OK\r\n"]),
+    ],
+)
+@pytest.mark.parametrize(
+    ("then", "verdict"),
+    [
+        ([""] * 1000, TIMED_OUT),
+        (["it is plain\r\n"] + [""] * 1000, "SSLError: "),
+        ([], "the server hung up when TLS was to begin"),
+    ],
+    ids=["hangs", "plain", "ends"],
+)
+def test_tls_that_does_not_begin_is_a_failure(kind: str, answers: list[str], then: list[str], verdict: str) -> None:
+    """A server that says yes to TLS and then nothing, or something else, or hangs up; nothing stays open."""
+    timeout = "300ms" if verdict == TIMED_OUT else 30
+    given = ask_lines({"type": kind, "starttls": True, "timeout": timeout}, *answers, *then)
+    assert given.startswith(verdict), given
+
+
+@pytest.mark.parametrize(
     ("offer", "answers", "verdict"),
     [
         ("AUTH=PLAIN", ["235 in\r\n", BYE], UP),
