@@ -97,7 +97,8 @@ def install(packages: list[str], why: str) -> None:
         # A single unreachable source is no reason to stop: the install below says whether it mattered.
         apt_get("update", "-qq", check=False)
         say(f"apt-get install {wanted} ({why})")
-        apt_get("install", "-y", "-qq", "--no-install-recommends", *packages)
+        # One mail server conflicts with every other: what the machine has is not given up for ours.
+        apt_get("install", "-y", "-qq", "--no-remove", "--no-install-recommends", *packages)
 
 
 def apt_get(*arguments: str, check: bool = True) -> None:
