@@ -32,10 +32,11 @@ def test_forwarding_method_has_a_header(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", health.names())
-def test_kind_of_check_is_asked_of_a_real_server(name: str) -> None:
-    """A kind of health check is src/xlvs/health/kinds/NAME.py, tagged NAME, and a test in tests/servers names it."""
+def test_kind_of_check_has_its_name_and_a_test(name: str) -> None:
+    """A kind of health check is src/xlvs/health/kinds/NAME.py, tagged NAME, and tests ask with it."""
     assert health.get(name).__struct_config__.tag == name
-    assert any(f'"{name}"' in path.read_text() for path in tree.python_files(tree.TESTS / "servers"))
+    tests = tree.python_files(tree.TESTS / "servers", tree.TESTS / "unit" / "health")
+    assert any(f'"{name}"' in path.read_text() for path in tests)
 
 
 def test_every_header_is_included() -> None:

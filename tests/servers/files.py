@@ -80,7 +80,8 @@ exec socat TCP6-LISTEN:{port},bind=[::1],reuseaddr,fork EXEC:/usr/sbin/leafnode,
 def vsftpd(certificate: Path, family: int) -> Server:
     """Return a server of anonymous FTP, at the loopback address of one family."""
     server = Server("ftp")
-    server.folder("root")
+    server.write("root/hello", "hello from vsftpd\n")
+    (server.folder("root") / "large").write_bytes(b"0123456789abcde\n" * (1 << 18))
     server.folder("empty")
     server.write("banner", "first line\nsecond line\n")
     text = VSFTPD.format(

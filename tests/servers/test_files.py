@@ -47,6 +47,21 @@ def test_ftp_greets_and_logs_in(vsftpd: Server, starttls: bool) -> None:
     assert "it refuses the login: 5" in ask("ftp", port, options | {"user": "nobody", "password": "x"}, family)
 
 
+@pytest.mark.parametrize(
+    ("options", "verdict"),
+    [
+        ({"file": "hello"}, UP),
+        ({"file": "hello", "regex": "^hello from"}, UP),
+        ({"file": "hello", "regex": "bye"}, "its file hello does not match 'bye'"),
+        ({"file": "none"}, "RETR was answered with 550 Failed to open file."),
+        ({"file": "large", "regex": "^0123456789abcde$"}, UP),
+    ],
+)
+def test_a_file_is_fetched(vsftpd: Server, options: dict[str, Any], verdict: str) -> None:
+    """A file is there and matches, the beginning of a large one too."""
+    assert ask("ftp", vsftpd.ports["ftp"], ANONYMOUS | options, vsftpd.families[0]) == verdict
+
+
 def test_ftp_within_tls_is_verified(vsftpd: Server, authority: Authority) -> None:
     """The certificate of AUTH TLS is looked at."""
     verified("ftp", vsftpd.ports["ftp"], {"starttls": True} | ANONYMOUS, vsftpd.families[0], authority)

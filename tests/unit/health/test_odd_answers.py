@@ -12,6 +12,10 @@ from xlvs.health.parts import imap
 
 ANN = {"user": "ann", "password": "secret"}
 HI, BYE = "220 hi\r\n", "221 bye\r\n"
+FETCH = {"type": "ftp", "file": "x"} | ANN
+IN = (HI, "230 in\r\n", "200 binary\r\n")
+REFUSED = "ConnectionRefusedError: [Errno 111] Connect call failed ('127.0.0.1', 1)"
+"""Of our own address, not of one that the server names."""
 
 
 @pytest.mark.parametrize(
@@ -33,6 +37,10 @@ HI, BYE = "220 hi\r\n", "221 bye\r\n"
         ({"type": "ftp"} | ANN, [HI, "230 no password needed\r\n", BYE], UP),
         ({"type": "ftp"} | ANN, [HI, "331 password\r\n", "332 account\r\n"], "it refuses the login: 332 account"),
         ({"type": "ftp", "starttls": True}, [HI, "502 no\r\n"], "AUTH TLS was answered with 502 no"),
+        (FETCH, [*IN, "500 no EPSV\r\n", "227 (10,0,0,1,0,1)\r\n"], REFUSED),
+        (FETCH, [*IN, "229 (|||1|)\r\n"], REFUSED),
+        (FETCH, [*IN, "229 (|||99999|)\r\n"], "it offers no connection for files: 229 (|||99999|)"),
+        (FETCH, [*IN, "425 no\r\n"], "it offers no connection for files: 425 no"),
         ({"type": "nntp"}, ["201 no posting\r\n", "205 bye\r\n"], UP),
         ({"type": "nntp"} | ANN, ["200 hi\r\n", "381 password\r\n", "281 welcome\r\n", "205 bye\r\n"], UP),
         ({"type": "nntp"} | ANN, ["200 hi\r\n", "381 p\r\n", "481 no\r\n"], "it refuses the login: 481 no"),
