@@ -23,7 +23,7 @@ BIN = ROOT / ".venv" / "bin"
 
 PURE_LEVELS = ("house", "unit", "golden")
 """Need neither root nor other programs."""
-LEVELS = (*PURE_LEVELS, "packet", "netns")
+LEVELS = (*PURE_LEVELS, "packet", "servers", "netns")
 """Cheapest first."""
 
 PYTHON_FOLDERS = ("src", "tests", "tools", "bench", "hatch_build.py")
@@ -48,7 +48,7 @@ def demo(arguments: Sequence[str]) -> int:
 
 
 def test(arguments: Sequence[str]) -> int:
-    """Set up what is missing, then run all tests, or one level (house unit golden packet netns) or path (root)."""
+    """Set up what is missing, then run all tests, a level (house unit golden packet servers netns) or a path (root)."""
     targets = [f"tests/{word}" if word in LEVELS else word for word in arguments]
     if not any((ROOT / word.split("::")[0]).exists() for word in targets):
         targets += [f"tests/{level}" for level in LEVELS if (ROOT / "tests" / level).is_dir()]

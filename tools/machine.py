@@ -18,22 +18,49 @@ from pathlib import Path
 STREAM_MODULE = "/usr/lib/nginx/modules/ngx_stream_module.so"
 
 PACKAGES = {
+    "apache2": "apache2-bin",
     "curl": "curl",
-    "ip": "iproute2",
-    "nginx": "nginx",
-    "wrk": "wrk",
+    "dovecot": "dovecot-core",
+    "exim4": "exim4-daemon-light",
+    "freeradius": "freeradius",
     "haproxy": "haproxy",
+    "ip": "iproute2",
     "iperf3": "iperf3",
     "iptables": "iptables",
+    "leafnode": "leafnode",
     "nft": "nftables",
+    "nginx": "nginx",
+    "nsd": "nsd",
     "sipp": "sip-tester",
+    "slapd": "slapd",
+    "socat": "socat",
+    "tinyproxy": "tinyproxy-bin",
     "vsftpd": "vsftpd",
+    "wrk": "wrk",
+    "/usr/lib/dovecot/imap": "dovecot-imapd",
+    "/usr/lib/dovecot/pop3": "dovecot-pop3d",
     STREAM_MODULE: "libnginx-mod-stream",
 }
 """Program, or the path of a file: the Debian package that brings it."""
 
 DEMO = ("ip", "nginx")
-TEST = (*DEMO, "wrk", "nft", "iptables", "curl", "vsftpd", "sipp")
+SERVERS = (
+    "apache2",
+    "dovecot",
+    "exim4",
+    "freeradius",
+    "leafnode",
+    "nsd",
+    "sipp",
+    "slapd",
+    "socat",
+    "tinyproxy",
+    "vsftpd",
+    "/usr/lib/dovecot/imap",
+    "/usr/lib/dovecot/pop3",
+)
+"""What the tests of health checks ask."""
+TEST = (*DEMO, "wrk", "nft", "iptables", "curl", *SERVERS)
 BENCH = (*TEST, "haproxy", "iperf3", STREAM_MODULE)
 
 SEARCH_PATH = os.environ.get("PATH", "") + ":/usr/local/sbin:/usr/sbin:/sbin"
@@ -70,7 +97,8 @@ def install(packages: list[str], why: str) -> None:
         # A single unreachable source is no reason to stop: the install below says whether it mattered.
         apt_get("update", "-qq", check=False)
         say(f"apt-get install {wanted} ({why})")
-        apt_get("install", "-y", "-qq", "--no-install-recommends", *packages)
+        # One mail server conflicts with every other: what the machine has is not given up for ours.
+        apt_get("install", "-y", "-qq", "--no-remove", "--no-install-recommends", *packages)
 
 
 def apt_get(*arguments: str, check: bool = True) -> None:

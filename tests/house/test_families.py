@@ -8,6 +8,7 @@ import pytest
 
 from tests import captures
 from tests.house import tree
+from xlvs import health
 
 GENERATED = tree.PACKAGE / "dataplane" / "_abi.py"
 
@@ -28,6 +29,14 @@ def test_scheduler_has_both_halves_and_a_test(name: str) -> None:
 def test_forwarding_method_has_a_header(name: str) -> None:
     """A forwarding method is bpf/fwd/NAME.h."""
     assert (tree.BPF / "fwd" / f"{name}.h").is_file()
+
+
+@pytest.mark.parametrize("name", health.names())
+def test_kind_of_check_has_its_name_and_a_test(name: str) -> None:
+    """A kind of health check is src/xlvs/health/kinds/NAME.py, tagged NAME, and tests ask with it."""
+    assert health.get(name).__struct_config__.tag == name
+    tests = tree.python_files(tree.TESTS / "servers", tree.TESTS / "unit" / "health")
+    assert any(f'"{name}"' in path.read_text() for path in tests)
 
 
 def test_every_header_is_included() -> None:

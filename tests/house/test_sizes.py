@@ -15,6 +15,9 @@ C_FILE_LINES = 400
 C_FUNCTION_LINES = 80
 PACKAGE_MODULES = 16
 
+FAMILIES = {"src/xlvs/health/kinds"}
+"""Packages with one module for each name an operator can write: as many as there are names."""
+
 
 def test_no_python_module_is_too_long() -> None:
     """A module has at most 500 lines, a test module 600; one that is generated has what it has."""
@@ -58,7 +61,9 @@ def test_no_c_function_is_too_long() -> None:
 
 
 def test_no_package_is_too_full() -> None:
-    """A Python package has at most 16 modules."""
+    """A Python package has at most 16 modules, unless it is a family."""
     modules = [path for path in tree.python_files(tree.PACKAGE) if path.name != "__init__.py"]
     counts = collections.Counter(tree.name(path.parent) for path in modules)
-    assert {package: count for package, count in counts.items() if count > PACKAGE_MODULES} == {}
+    assert {
+        package: count for package, count in counts.items() if count > PACKAGE_MODULES and package not in FAMILIES
+    } == {}

@@ -79,7 +79,9 @@ class Check(
 
     def __post_init__(self) -> None:
         if self.interval_s < self.timeout_s / 10:
-            raise InvalidError(f"a timeout of {self.timeout} is more than ten times the interval of {self.interval}")
+            raise InvalidError(
+                f"a timeout of {self.timeout_s:g} s is more than ten times the interval of {self.interval_s:g} s"
+            )
         self.validate()
 
     @property

@@ -17,7 +17,7 @@ _HOP_BY_HOP = {"host", "connection"}
 async def ask(stream: Lines, method: str, path: str, headers: list[tuple[str, str]], body: bytes) -> Reply:
     """Send the request and return the answer; raises `Failed`."""
     tls = stream.writer.get_extra_info("ssl_object") is not None
-    connection = h2.connection.H2Connection(h2.config.H2Configuration(client_side=True, header_encoding="utf-8"))
+    connection = h2.connection.H2Connection(h2.config.H2Configuration(client_side=True))
     connection.initiate_connection()
     pseudo = [
         (":method", method),
@@ -47,9 +47,9 @@ async def ask(stream: Lines, method: str, path: str, headers: list[tuple[str, st
 def _take(connection: h2.connection.H2Connection, event: h2.events.Event, reply: Reply) -> bool:
     """Note what an event says of the answer; true: that is all."""
     if isinstance(event, h2.events.ResponseReceived):
-        found = [(str(name), str(value)) for name, value in event.headers or ()]
-        reply.status = int(dict(found).get(":status", 0))
-        reply.headers = [(name, value) for name, value in found if not name.startswith(":")]
+        fields = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in event.headers or ()]
+        reply.status = int(dict(fields).get(":status", 0))
+        reply.headers = [(name, value) for name, value in fields if not name.startswith(":")]
     elif isinstance(event, h2.events.DataReceived):
         reply.body = (reply.body + (event.data or b""))[:MOST]
         connection.acknowledge_received_data(event.flow_controlled_length or 0, event.stream_id or 1)

@@ -7,7 +7,7 @@ import contextlib
 import socket
 import ssl
 import struct
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 
 from xlvs.health.check import Failed, Target
 
@@ -46,24 +46,45 @@ class Lines:
             raise Failed(f"the server sent a line of more than {LONGEST_LINE} bytes") from err
         return text.rstrip(b"\r\n").decode("utf-8", "replace")
 
+    async def exactly(self, count: int) -> bytes:
+        """Return the next *count* bytes; raises `Failed` if the server hangs up before."""
+        try:
+            return await self.reader.readexactly(count)
+        except asyncio.IncompleteReadError as err:
+            raise Failed("the server hung up") from err
+
     async def say(self, text: str) -> None:
         """Send a line."""
         self.writer.write(text.encode() + b"\r\n")
         await self.writer.drain()
 
     async def start_tls(self, context: ssl.SSLContext, name: str) -> None:
-        """Go on within TLS; raises `ssl.SSLError`."""
-        await self.writer.start_tls(context, server_hostname=name)
+        """Go on within TLS; raises `Failed` or `OSError`."""
+        with _handshake():
+            await self.writer.start_tls(context, server_hostname=name)
+
+
+@contextlib.contextmanager
+def _handshake() -> Iterator[None]:
+    """Say that the server hung up in the middle of it, for which asyncio has no words."""
+    try:
+        yield
+    except ConnectionError as err:
+        if err.errno is not None:
+            raise
+        raise Failed("the server hung up when TLS was to begin") from err
 
 
 @contextlib.asynccontextmanager
 async def stream(target: Target, context: ssl.SSLContext | None = None, name: str = "") -> AsyncIterator[Lines]:
-    """Give a connection, within TLS if there is a *context*, and reset it in the end; raises `OSError`."""
+    """Give a connection, within TLS if there is a *context*, and reset it in the end; raises `Failed`, `OSError`."""
     sock = await connect(target)
     try:
-        reader, writer = await asyncio.open_connection(
-            sock=sock, ssl=context, server_hostname=(name or target.address) if context else None, limit=LONGEST_LINE
-        )
+        with _handshake():
+            host = (name or target.address) if context else None
+            reader, writer = await asyncio.open_connection(
+                sock=sock, ssl=context, server_hostname=host, limit=LONGEST_LINE
+            )
     except BaseException:
         sock.close()
         raise

@@ -16,6 +16,9 @@ from xlvs.health.parts.net import Lines
 
 MOST = 1 << 20
 """Bytes of a body that are looked at."""
+_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+"""Of a header (RFC 9110 §5.1)."""
+_VALUE = re.compile(r"[!-~]([ \t!-~]*[!-~])?|")
 _STATUS = re.compile(r"([1-5]\d\d)(?:-([1-5]\d\d))?", re.ASCII)
 
 
@@ -28,15 +31,12 @@ class Reply:
     body: bytes = b""
 
 
-class Request(Check, frozen=True, kw_only=True):
-    """A request and its right answer."""
+class Judged(Check, frozen=True, kw_only=True):
+    """A request, wherever it is sent, and its right answer."""
 
     method: Annotated[str, Meta(pattern="^[A-Z]+$", description="GET, HEAD, OPTIONS and so on.")] = "GET"
-    path: Annotated[str, Meta(pattern="^[/*]", description="What is asked for, with a query.")] = "/"
-    host: Annotated[str, Meta(description="The header Host; empty: address and port.")] = ""
     headers: Annotated[dict[str, str], Meta(description="More headers of the request.")] = {}
     body: Annotated[str, Meta(description="Of the request.")] = ""
-    version: Annotated[Literal[1, 2], Meta(description="1: HTTP/1.1; 2: HTTP/2.")] = 1
     status: Annotated[str | int, Meta(description="Which answers are good: 200, 200-299, or several: 200-299,404.")] = (
         "200-299"
     )
@@ -48,31 +48,28 @@ class Request(Check, frozen=True, kw_only=True):
     expect: Annotated[dict[str, str], Meta(description="Headers of the answer, each with a regular expression.")] = {}
 
     def validate(self) -> None:
-        """See that ranges and expressions can be read; raises `InvalidError`."""
+        """See that headers can be sent, and ranges and expressions can be read; raises `InvalidError`."""
+        super().validate()
+        for name, value in self.headers.items():
+            if not _NAME.fullmatch(name) or not _VALUE.fullmatch(value):
+                raise InvalidError(
+                    f"the header {name!r}: {value!r} cannot be sent; a name is one word, a value one line"
+                )
         ranges(str(self.status))
         for text in (self.regex, self.regex_not, *self.expect.values()):
             expression(text)
 
-    def prepare(self) -> None:
-        """See that HTTP/2 is there; raises `Unable`."""
-        super().prepare()
-        if self.version == 2:
-            try:
-                import h2  # noqa: F401
-            except ImportError as err:
-                raise Unable("HTTP/2 needs the package h2; install xlvs[http2], or leave out version: 2") from err
-
-    async def ask(self, stream: Lines, target: Target) -> Reply:
-        """Send the request and return the answer; raises `Failed`."""
-        host = self.host or (target.host if target.port in (80, 443) else f"{target.host}:{target.port}")
-        headers = [("host", host), ("user-agent", "xlvs"), ("accept", "*/*"), *self.headers.items()]
+    def all_headers(self, host: str) -> list[tuple[str, str]]:
+        """Return the headers of the request, that of the *host* first; those of the configuration win."""
+        found = {"host": host, "user-agent": "xlvs", "accept": "*/*"}
         if self.body:
-            headers.append(("content-length", str(len(self.body.encode()))))
-        if self.version == 2:
-            from xlvs.health.parts import http2
+            found["content-length"] = str(len(self.body.encode()))
+        return list((found | {name.lower(): value for name, value in self.headers.items()}).items())
 
-            return await http2.ask(stream, self.method, self.path, headers, self.body.encode())
-        return await _ask(stream, self.method, self.path, [*headers, ("connection", "close")], self.body.encode())
+    async def exchange(self, stream: Lines, what: str, host: str) -> Reply:
+        """Ask for *what* by HTTP/1.1 and return the answer; raises `Failed`."""
+        headers = [(name, value) for name, value in self.all_headers(host) if name != "connection"]
+        return await _exchange(stream, self.method, what, [*headers, ("connection", "close")], self.body.encode())
 
     def judge(self, reply: Reply) -> None:
         """See that the answer is right; raises `Failed`."""
@@ -95,7 +92,33 @@ class Request(Check, frozen=True, kw_only=True):
                 raise Failed(f"its body has the digest {found}")
 
 
-async def _ask(stream: Lines, method: str, path: str, headers: list[tuple[str, str]], body: bytes) -> Reply:
+class Request(Judged, frozen=True, kw_only=True):
+    """A request to a web server."""
+
+    path: Annotated[str, Meta(pattern="^(/[!-~]*|[*])$", description="What is asked for, with a query.")] = "/"
+    host: Annotated[str, Meta(pattern="^[!-~]*$", description="The header Host; empty: address and port.")] = ""
+    version: Annotated[Literal[1, 2], Meta(description="1: HTTP/1.1; 2: HTTP/2.")] = 1
+
+    def prepare(self) -> None:
+        """See that HTTP/2 is there; raises `Unable`."""
+        super().prepare()
+        if self.version == 2:
+            try:
+                import h2  # noqa: F401
+            except ImportError as err:
+                raise Unable("HTTP/2 needs the package h2; install xlvs[http2], or leave out version: 2") from err
+
+    async def ask(self, stream: Lines, target: Target) -> Reply:
+        """Send the request and return the answer; raises `Failed`."""
+        host = self.host or (target.host if target.port in (80, 443) else f"{target.host}:{target.port}")
+        if self.version == 2:
+            from xlvs.health.parts import http2
+
+            return await http2.ask(stream, self.method, self.path, self.all_headers(host), self.body.encode())
+        return await self.exchange(stream, self.path, host)
+
+
+async def _exchange(stream: Lines, method: str, path: str, headers: list[tuple[str, str]], body: bytes) -> Reply:
     import h11
 
     connection = h11.Connection(h11.CLIENT)
@@ -107,7 +130,10 @@ async def _ask(stream: Lines, method: str, path: str, headers: list[tuple[str, s
         while True:
             event = connection.next_event()
             if event is h11.NEED_DATA:
-                connection.receive_data(await stream.reader.read(1 << 16))
+                data = await stream.reader.read(1 << 16)
+                if not data and not reply.status:
+                    raise Failed("the server hung up without an answer")
+                connection.receive_data(data)
             elif isinstance(event, h11.Response):
                 reply.status = event.status_code
                 reply.headers = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in event.headers]
@@ -118,8 +144,6 @@ async def _ask(stream: Lines, method: str, path: str, headers: list[tuple[str, s
                 break
     except h11.RemoteProtocolError as err:
         raise Failed(f"it does not speak HTTP: {err}") from err
-    if not reply.status:
-        raise Failed("the server hung up without an answer")
     reply.body = b"".join(parts)[:MOST]
     return reply
 
@@ -131,7 +155,7 @@ def ranges(text: str) -> tuple[tuple[int, int], ...]:
     for part in text.replace(" ", "").split(","):
         match = _STATUS.fullmatch(part)
         if match is None:
-            raise InvalidError(f"{part!r} is no HTTP status or range of them; write 200, 200-299, or 200-299,404")
+            raise InvalidError(f"{part!r} is no status or range of them; write 200, 200-299, or 200-299,404")
         found.append((int(match[1]), int(match[2] or match[1])))
     return tuple(found)
 

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import ssl
 import time
+from collections.abc import AsyncIterator
 from functools import lru_cache
 from typing import Annotated
 
 import msgspec
 from msgspec import Meta
 
-from xlvs.health.check import Failed, Unable
+from xlvs.health.check import Failed, Target, Unable
+from xlvs.health.parts import net
 
 DAY_S = 86400
 
@@ -30,6 +33,18 @@ class Tls(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults
     def context(self, *protocols: str) -> ssl.SSLContext:
         """Return the context for connections that speak one of *protocols* (ALPN); raises `Unable`."""
         return _context(self.verify, self.ca, self.certificate, self.key, protocols)
+
+    @contextlib.asynccontextmanager
+    async def stream(self, target: Target) -> AsyncIterator[net.Lines]:
+        """Give a connection that is within TLS from its first byte; raises `Failed` or `OSError`."""
+        async with net.stream(target, self.context(), self.sni) as stream:
+            self.look_at(stream.writer.get_extra_info("ssl_object"))
+            yield stream
+
+    async def start(self, stream: net.Lines, target: Target) -> None:
+        """Go on within TLS on a connection that was plain so far; raises `Failed` or `OSError`."""
+        await stream.start_tls(self.context(), self.sni or target.address)
+        self.look_at(stream.writer.get_extra_info("ssl_object"))
 
     def look_at(self, connection: ssl.SSLObject) -> None:
         """See that the server's certificate lasts; raises `Failed`."""
