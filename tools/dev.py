@@ -30,7 +30,7 @@ PYTHON_FOLDERS = ("src", "tests", "tools", "bench", "hatch_build.py")
 
 GENERATED = {
     "tools/gen_abi.py": ("src/xlvs/dataplane/_abi.py",),
-    "tools/gen_docs.py": ("docs/openapi.json", "docs/xlvs.schema.json"),
+    "tools/gen_docs.py": ("docs/openapi.json", "docs/xlvs.schema.json", "docs/checks.md"),
 }
 """Generator: the files it writes, which are committed."""
 

@@ -317,7 +317,7 @@ class Engine:
         return {one.id for key, one in placed if one and key in new.services and key not in self.state.services}
 
     def _returned(self, made: Plan) -> set[int]:
-        """Return the servers that come back to another service than they left: they count from zero (ip_vs_add_dest)."""
+        """Return the servers that come back to another service than they left: they count from zero."""
         return {n for one in made.change.placed.values() if one for n in one.numbers}.intersection(self._disowned)
 
     def _disown(self, new: State, keys: Collection[ServiceKey]) -> None:

@@ -85,7 +85,7 @@ def test_the_quorum_is_told_when_it_is_lost_and_gained() -> None:
 
 
 def test_verdicts_outlive_the_checker() -> None:
-    """What was down is down before it is asked, also while nothing is wanted yet; what is asked no more is forgotten."""
+    """What was down is down before it is asked; what is asked no more is forgotten."""
     before = Watched(service())
     before.say(1, "refused")
     before.say(2)

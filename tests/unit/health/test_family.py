@@ -34,7 +34,7 @@ def test_plain_values_come_back() -> None:
         ({"type": "tcp", "pth": 1}, "the health check tcp has no 'pth'"),
         ({"type": "http", "pth": "/"}, "the health check http has no 'pth' (did you mean 'path'?)"),
         ({"type": "http", "path": "x"}, "the health check http: "),
-        ({"type": "http", "status": "9"}, "'9' is no HTTP status or range of them"),
+        ({"type": "http", "status": "9"}, "'9' is no status or range of them"),
         ({"type": "http", "regex": "("}, "'(' is no regular expression"),
         ({"type": "tcp", "interval": "2x"}, "the health check tcp: "),
         ({"type": "tcp", "timeout": 100}, "more than ten times the interval"),
