@@ -31,6 +31,7 @@ INVALID = [
     ("mysql", ANN | {"read_only": "yes"}, "Expected `bool | null`, got `str` - at `$.read_only`"),
     ("redis", {"user": "ann"}, "a user of redis needs a password or a password_file"),
     ("redis", {"role": "slave"}, "Invalid enum value 'slave' - at `$.role`"),
+    ("grpc", {"service": "a" * 101}, "Expected `str` of length <= 100 - at `$.service`"),
     ("memcached", {"password": "secret"}, "the health check memcached has no 'password'"),
 ]
 
@@ -53,6 +54,7 @@ UNABLE = [
 LIBRARIES = [
     ("postgres", ANN, "asyncpg", "postgres"),
     ("mysql", ANN, "asyncmy", "mysql"),
+    ("grpc", {}, "h2", "grpc"),
 ]
 
 
