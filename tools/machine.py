@@ -28,14 +28,19 @@ PACKAGES = {
     "iperf3": "iperf3",
     "iptables": "iptables",
     "leafnode": "leafnode",
+    "mariadbd": "mariadb-server",
+    "memcached": "memcached",
     "nft": "nftables",
     "nginx": "nginx",
     "nsd": "nsd",
+    "pg_ctlcluster": "postgresql",
+    "redis-server": "redis-server",
     "sipp": "sip-tester",
     "slapd": "slapd",
     "socat": "socat",
     "tinyproxy": "tinyproxy-bin",
     "vsftpd": "vsftpd",
+    "vtysh": "frr",
     "wrk": "wrk",
     "/usr/lib/dovecot/imap": "dovecot-imapd",
     "/usr/lib/dovecot/pop3": "dovecot-pop3d",
@@ -49,19 +54,25 @@ SERVERS = (
     "dovecot",
     "exim4",
     "freeradius",
+    "haproxy",
     "leafnode",
+    "mariadbd",
+    "memcached",
     "nsd",
+    "pg_ctlcluster",
+    "redis-server",
     "sipp",
     "slapd",
     "socat",
     "tinyproxy",
     "vsftpd",
+    "vtysh",
     "/usr/lib/dovecot/imap",
     "/usr/lib/dovecot/pop3",
 )
 """What the tests of health checks ask."""
 TEST = (*DEMO, "wrk", "nft", "iptables", "curl", *SERVERS)
-BENCH = (*TEST, "haproxy", "iperf3", STREAM_MODULE)
+BENCH = (*TEST, "iperf3", STREAM_MODULE)
 
 SEARCH_PATH = os.environ.get("PATH", "") + ":/usr/local/sbin:/usr/sbin:/sbin"
 """A user's PATH often lacks the sbin directories, where half of these programs live."""

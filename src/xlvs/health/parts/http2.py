@@ -46,10 +46,10 @@ async def ask(stream: Lines, method: str, path: str, headers: list[tuple[str, st
 
 def _take(connection: h2.connection.H2Connection, event: h2.events.Event, reply: Reply) -> bool:
     """Note what an event says of the answer; true: that is all."""
-    if isinstance(event, h2.events.ResponseReceived):
+    if isinstance(event, (h2.events.ResponseReceived, h2.events.TrailersReceived)):
         fields = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in event.headers or ()]
-        reply.status = int(dict(fields).get(":status", 0))
-        reply.headers = [(name, value) for name, value in fields if not name.startswith(":")]
+        reply.status = int(dict(fields).get(":status", reply.status))
+        reply.headers += [(name, value) for name, value in fields if not name.startswith(":")]
     elif isinstance(event, h2.events.DataReceived):
         reply.body = (reply.body + (event.data or b""))[:MOST]
         connection.acknowledge_received_data(event.flow_controlled_length or 0, event.stream_id or 1)

@@ -7,7 +7,7 @@ import ssl
 import time
 from collections.abc import AsyncIterator
 from functools import lru_cache
-from typing import Annotated
+from typing import Annotated, TypeVar
 
 import msgspec
 from msgspec import Meta
@@ -16,6 +16,8 @@ from xlvs.health.check import Failed, Target, Unable
 from xlvs.health.parts import net
 
 DAY_S = 86400
+
+AnyContext = TypeVar("AnyContext", bound=ssl.SSLContext)
 
 
 class Tls(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -33,6 +35,10 @@ class Tls(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults
     def context(self, *protocols: str) -> ssl.SSLContext:
         """Return the context for connections that speak one of *protocols* (ALPN); raises `Unable`."""
         return _context(self.verify, self.ca, self.certificate, self.key, protocols)
+
+    def make(self, kind: type[AnyContext], *protocols: str) -> AnyContext:
+        """Return a context of this *kind*; raises `Unable`."""
+        return _made(kind, self.verify, self.ca, self.certificate, self.key, protocols)
 
     @contextlib.asynccontextmanager
     async def stream(self, target: Target) -> AsyncIterator[net.Lines]:
@@ -60,8 +66,18 @@ class Tls(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults
 
 @lru_cache(64)
 def _context(verify: bool, ca: str, certificate: str, key: str, protocols: tuple[str, ...]) -> ssl.SSLContext:
+    return _made(ssl.SSLContext, verify, ca, certificate, key, protocols)
+
+
+def _made(
+    kind: type[AnyContext], verify: bool, ca: str, certificate: str, key: str, protocols: tuple[str, ...]
+) -> AnyContext:
+    context = kind(ssl.PROTOCOL_TLS_CLIENT)
     try:
-        context = ssl.create_default_context(cafile=ca or None)
+        if ca:
+            context.load_verify_locations(ca)
+        else:
+            context.load_default_certs()
         if certificate:
             context.load_cert_chain(certificate, key or None)
     except (OSError, ssl.SSLError) as err:
