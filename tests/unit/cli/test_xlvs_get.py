@@ -61,6 +61,7 @@ def applied(file: Path, xlvs: Xlvs, director: FakeDirector) -> Path:
         (["services", "-o", "wide"], WIDE),
         (["servers"], SERVERS),
         (["servers", "web"], SERVERS),
+        (["health"], "SERVICE  SERVER  STATE  WEIGHT  SINCE  WHY\n"),
         (["drops"], "REASON     PACKETS\nno_server        3\n"),
         (["counters"], "COUNTER   VALUE\nflow_new      7\n"),
         (["interfaces"], "INTERFACE  HOOK  WHY\neth0       xdp   physical\n"),
