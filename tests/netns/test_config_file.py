@@ -105,3 +105,15 @@ def test_a_first_start_with_a_wrong_file_is_refused(director: Director) -> None:
     with pytest.raises(HostError, match="did not start"):
         director.start()
     assert "did you mean 'port'?" in director.log.read_text()
+
+
+def test_a_watched_file_needs_no_signal(director: Director) -> None:
+    """What it says is in force when it has changed; one that is wrong is not, and is told."""
+    director.options = (*director.options, "--watch")
+    write(director, "services: [{listen: {address: 192.0.2.1, port: 80}}]\n")
+    director.start()
+    write(director, "services: [{listen: {address: 192.0.2.1, port: 81}}]\n")
+    until(lambda: "192.0.2.1:81" in director.admin("-L", "-n"), "the change was not seen")
+    write(director, "services: [{listen: {address: 192.0.2.1, prot: 82}}]\n")
+    until(lambda: "is not in force" in str(director.ask("status")), "the mistake was not told")
+    assert "192.0.2.1:81" in director.admin("-L", "-n")

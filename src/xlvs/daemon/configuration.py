@@ -33,6 +33,32 @@ def read(path: Path, have: State) -> State:
     return config.merge(have, document, owner_of(path))
 
 
+class Watch:
+    """Notices that a file is another one, or says something else, once it has stayed so for a look."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._known = self._looks()
+        self._before = self._known
+
+    def look(self) -> bool:
+        """Return whether the file has changed since it was last told, and not since the last look."""
+        now, before = self._looks(), self._before
+        self._before = now
+        if now is None or now == self._known or now != before:
+            return False
+        self._known = now
+        return True
+
+    def _looks(self) -> tuple[int, ...] | None:
+        """Return what tells versions apart; None: the file is not there, which it may be while it is replaced."""
+        try:
+            found = self._path.stat()
+        except OSError:
+            return None
+        return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
+
+
 def vips(state: State) -> set[tuple[str, Address]]:
     """Return the virtual addresses that xlvs itself is to add, each with its interface."""
     return {(service.device, key.address) for key, service in state.services.items() if service.device}

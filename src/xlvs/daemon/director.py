@@ -55,6 +55,8 @@ COLLECT_S = 5
 DEFEND_S = 1
 """As IPVS looks at memory (ip_vs_ctl.c, DEFENSE_TIMER_PERIOD)."""
 PROBE_S = 20
+LOOK_S = 1
+"""A configuration file that is watched must stay the same for so long before it is read."""
 ADVISED_AT_ONCE = 1000
 STOP_S = 0.05
 SETTLE_S = 0.1
@@ -63,11 +65,15 @@ SETTLE_S = 0.1
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What the command line says: interfaces, the configuration file, the network namespace (empty: the caller's)."""
+    """What the command line says: interfaces, the configuration file, the network namespace (empty: the caller's).
+
+    With *watch* the file is read again when it has changed.
+    """
 
     wish: Wish
     config: Path | None
     netns: str
+    watch: bool = False
 
 
 class Daemon:
@@ -146,6 +152,8 @@ class Daemon:
             loop.create_task(self._every(TICK_S, lambda elapsed: self._care.tick())),
             loop.create_task(self._every(PROBE_S, lambda elapsed: self._tend())),
         ]
+        if self._options.config and self._options.watch:
+            tasks.append(loop.create_task(self._every(LOOK_S, self._look_at(self._options.config))))
         await self._stopping.wait()
         systemd.notify("STOPPING=1")
         for task in tasks:
@@ -241,6 +249,17 @@ class Daemon:
         found = advice.warnings(self.engine.state, self.engine.routes, self._attachments.names(), sysctls.read)
         full = [Fullness.sentence(self._kernel.flows.room)] if self._fullness.full else []
         return [*([self._refused] if self._refused else []), *full, *self._vips.warnings(), *found]
+
+    def _look_at(self, path: Path) -> Callable[[float], None]:
+        """Return what is to be done every `LOOK_S`: read the file again if it has changed."""
+        watch = configuration.Watch(path)
+
+        def look(_elapsed: float) -> None:
+            if watch.look():
+                log("the configuration file has changed", file=path)
+                self.reload()
+
+        return look
 
     def _begin_with_file(self) -> None:
         """Put the file in force; over services that are in force already, one that is wrong is only a warning."""

@@ -26,7 +26,7 @@ from xlvs.daemon.purge import purge
 from xlvs.dataplane import OBJECTS, Loaded, Loader, LoadError, bpffs, probe, syscalls
 from xlvs.dataplane import _abi as abi
 from xlvs.dataplane.flows import table_sizes
-from xlvs.errors import HostError, XlvsError
+from xlvs.errors import HostError, InvalidError, XlvsError
 
 _MOST = {"flows": 1 << 26, "flows6": 1 << 26, "services": 1 << 20, "servers": 1 << abi.SERVER_BITS}
 
@@ -43,6 +43,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--config", type=Path, metavar="FILE", help="keep what this file says in force; SIGHUP reads it again"
     )
+    parser.add_argument("--watch", action="store_true", help="read the file again when it has changed, too")
     parser.add_argument(
         "--interfaces", metavar="CHOICE", help="auto (the default), none, xdp, tc, or eth0=xdp,eth1=none,auto"
     )
@@ -111,6 +112,8 @@ def _start(options: argparse.Namespace) -> None:
     paths = Paths.of(options.instance)
     wish = Wish.parse(options.interfaces or "auto")
     config = options.config.absolute() if options.config else None
+    if options.watch and not config:
+        raise InvalidError("--watch is for a file; name it with --config FILE, or leave --watch out")
     if os.geteuid() != 0:
         raise HostError("xlvs daemon loads BPF programs, so it must run as root")
     probe.require_bpf()
@@ -124,7 +127,7 @@ def _start(options: argparse.Namespace) -> None:
             _refuse_other_namespace(paths)
             loaded = _load(paths, options)
             lock.sign()
-            asyncio.run(_run(paths, Options(wish, config, options.netns or ""), loaded))
+            asyncio.run(_run(paths, Options(wish, config, options.netns or "", options.watch), loaded))
         except XlvsError:
             if mounted:  # by us, just now: what could not be begun leaves nothing behind
                 bpffs.purge(paths.bpffs)

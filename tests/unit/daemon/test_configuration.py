@@ -8,6 +8,7 @@ import pytest
 
 from xlvs.config import ConfigError
 from xlvs.daemon import configuration
+from xlvs.daemon.configuration import Watch
 from xlvs.daemon.host.interfaces import Wish
 from xlvs.errors import HostError, XlvsError
 from xlvs.model import Address, Server, Service, ServiceKey, State
@@ -72,3 +73,22 @@ def test_a_directory_is_no_file(tmp_path: Path) -> None:
     """The kernel's reason is told."""
     with pytest.raises(HostError, match=f"cannot read {tmp_path}: Is a directory"):
         configuration.read(tmp_path, State())
+
+
+def test_a_watched_file_is_told_once_it_stays_as_it_is(tmp_path: Path) -> None:
+    """Neither while it is being written, nor while it is away; written or replaced, and once each."""
+    file = tmp_path / "xlvs.yaml"
+    file.write_text("services: []\n")
+    watch = Watch(file)
+    assert [watch.look(), watch.look()] == [False, False]
+    file.write_text("services: [] # one\n")
+    assert [watch.look(), watch.look(), watch.look()] == [False, True, False]
+    file.unlink()
+    assert [watch.look(), watch.look()] == [False, False]
+    (tmp_path / "new").write_text("services: [] # two\n")
+    (tmp_path / "new").rename(file)
+    assert [watch.look(), watch.look()] == [False, True]
+    file.write_text("services: [] # half")
+    assert watch.look() is False
+    file.write_text("services: [] # half and whole\n")
+    assert [watch.look(), watch.look(), watch.look()] == [False, True, False]
