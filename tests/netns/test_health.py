@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import subprocess
 import time
 import urllib.request
 from collections import Counter
@@ -14,10 +15,11 @@ from typing import Any
 
 import pytest
 
-from tests.netns.lab import HTTP, TRANSLATED, Lab
+from tests.netns.lab import HTTP, PEER, TRANSLATED, Lab
 from tests.netns.test_crash import kill
 from xlvs.cli.client import Client, socket_path
 from xlvs.demo import servers, topology
+from xlvs.demo.director import command
 from xlvs.demo.topology import VIP
 from xlvs.demo.wait import until
 
@@ -63,6 +65,14 @@ def names(lab: Lab, requests: int = 12) -> Counter[str]:
         return found
 
     return lab.in_client(ask)
+
+
+def xlvs(lab: Lab, *words: str, code: int = 0) -> str:
+    """Run a command of `xlvs`, which must end with *code*, and return what it prints."""
+    argv = command("xlvs", *words, "--instance", lab.director.instance)
+    done = subprocess.run(argv, capture_output=True, text=True, check=False, timeout=120)
+    assert done.returncode == code, done.stderr
+    return done.stdout
 
 
 def restart(lab: Lab, number: int) -> None:
@@ -204,3 +214,32 @@ def test_a_wrong_check_is_refused(lab: Lab) -> None:
             serve(lab, {"checks": [{"type": "htp"}]})
         after = json.dumps(client.get("/v1/services/" + f"tcp:{VIP[4]}:{HTTP}"), sort_keys=True)
     assert [*json.loads(before)] == [*json.loads(after)]
+
+
+def test_drain_waits_for_the_last_connection(lab: Lab) -> None:
+    """With and without checks; what the server has goes on, and a daemon that starts again remembers."""
+    with Client(socket_path(lab.director.instance)) as client:
+        own = [{"address": a, "port": 7001, "forward": "nat"} for a in topology.server_addresses(4)]
+        client.post("/v1/services", {"listen": {**LISTEN, "port": PEER}, "scheduler": "rr", "servers": own})
+    with lab.connect(4, PEER) as held:
+        held.sendall(b"ECHO\none\n")
+        assert held.recv(100)
+        table = lab.director.admin("-L", "-n", "-c")
+        real = next(line.split()[5] for line in table.splitlines() if f":{PEER} " in line)
+        over = xlvs(lab, "drain", real, "--timeout", "1s", code=3)
+        assert "1 connections left" in over
+        kill(lab.director)
+        lab.director.start()
+        for _ in range(6):
+            with lab.connect(4, PEER) as sock:
+                sock.sendall(b"ECHO\nwho\n")
+                assert sock.recv(100)
+        lines = lab.director.admin("-L", "-n", "-c").splitlines()
+        assert len({line.split()[5] for line in lines if f":{PEER} " in line} - {real}) == 2
+        assert sum(f" {real}" in line for line in lines) == 1
+        held.sendall(b"two\n")
+        assert held.recv(100)
+    done = xlvs(lab, "drain", real, "--wait")
+    assert done.endswith("drained\n")
+    assert "in service again" in xlvs(lab, "undrain", real)
+    until(lambda: lab.director.admin("-L", "-n").count(" 1 ") >= 3, "the server has no weight")

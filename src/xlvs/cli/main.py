@@ -34,6 +34,8 @@ COMMANDS = {
     "describe": Command("xlvs.cli.show.describe", "show everything about a service or a server"),
     "edit": Command("xlvs.cli.edit", "change a file or a service in your editor"),
     "delete": Command("xlvs.cli.delete", "remove a service"),
+    "drain": Command("xlvs.cli.drain", "let a real server take no new connections"),
+    "undrain": Command("xlvs.cli.drain", "have a drained server in service again", "_undrain"),
     "sysctl": Command("xlvs.cli.sysctl", "show or write the switches of IPVS"),
     "real-server": Command("xlvs.cli.real_server", "prepare this host as a real server, or undo that"),
     "schema": Command("xlvs.cli.validate", "print the JSON Schema of the file", "_schema"),

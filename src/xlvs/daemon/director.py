@@ -36,7 +36,7 @@ from xlvs.daemon.kernel import Kernel
 from xlvs.daemon.log import log
 from xlvs.daemon.paths import Paths
 from xlvs.daemon.purge import purge
-from xlvs.daemon.server import Server
+from xlvs.daemon.server import Server as ApiServer
 from xlvs.daemon.stats import SAMPLE_S, Fullness
 from xlvs.daemon.store import Store
 from xlvs.daemon.upgrade.handover import Handover
@@ -45,7 +45,7 @@ from xlvs.dataplane import _abi as abi
 from xlvs.dataplane.maglev import Filler
 from xlvs.errors import InvalidError, XlvsError
 from xlvs.health.checker import Event, ServerState
-from xlvs.model import MARK, Address, Match, Service, ServiceKey, State, defences
+from xlvs.model import MARK, Address, Match, Server, Service, ServiceKey, State, defences
 from xlvs.model.server import TUNNELS
 from xlvs.plan.matching import matches
 
@@ -92,8 +92,8 @@ class Daemon:
         marker, _ = marks.names(paths.name)
         self._attachments = Attachments(paths.links, programs, self._kernel, self._netlink, options.wish, marker)
         self._vips = Vips(self._netlink, paths.vips)
-        self._server = Server(paths.socket, self)
-        self._care = Care(paths.health, self._rejudge, self._publish)
+        self._server = ApiServer(paths.socket, self)
+        self._care = Care(paths.health, self._rejudge, self._publish, self.engine.connections)
         self.engine.judge = self._care.judge
         self.engine.prepare = prepare
         self._stopping = asyncio.Event()
@@ -238,6 +238,10 @@ class Daemon:
     def health(self) -> list[ServerState]:
         """Return what is known of the servers that are checked."""
         return self._care.states()
+
+    def drain(self, service: Service, server: Server, *, on: bool) -> None:
+        """Let a server take no new connections, until further notice; or have it in service again."""
+        self._care.drain(service, server, on=on)
 
     def interfaces(self) -> list[dict[str, Any]]:
         """Return name, hook and why of each interface."""

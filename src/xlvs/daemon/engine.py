@@ -23,7 +23,7 @@ from xlvs.daemon.kernel import Kernel
 from xlvs.daemon.log import log
 from xlvs.daemon.stats import Counters
 from xlvs.errors import XlvsError
-from xlvs.model import MARK, Address, Service, ServiceKey, State, sysctls
+from xlvs.model import MARK, Address, Server, Service, ServiceKey, State, sysctls
 from xlvs.plan import records as r
 from xlvs.plan import upkeep
 from xlvs.plan import writes as w
@@ -201,6 +201,12 @@ class Engine:
         """Return the numbers of the servers that have flows."""
         loads = self.kernel.loads(self.layout.free_numbers.end)
         return set(np.flatnonzero(loads.any(axis=1)).tolist())
+
+    def connections(self, service: Service, server: Server) -> int:
+        """Return how many connections are in use at a server; of UDP, and so of a mark, also those that may be."""
+        number = self.layout.number(service.key, *server.key)
+        active, inactive, _ = (0, 0, 0) if number is None else self.kernel.load(number)
+        return active if service.key.protocol in ("tcp", "sctp") else active + inactive
 
     def is_server(self) -> bool:
         """Return whether the director itself is a real server behind nat, or has flows left from when it was."""

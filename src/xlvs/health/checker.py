@@ -38,7 +38,10 @@ class Event(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class ServerState(msgspec.Struct, frozen=True):
-    """What is known of a server: *state* is up, down, unknown, drained or unchecked; *since* in seconds since 1970."""
+    """What is known of a server: *state* is up, down, unknown, unchecked, draining or drained.
+
+    A draining server takes no new connections, a drained one has none left.  *since* is in seconds since 1970.
+    """
 
     service: str
     server: str
@@ -68,11 +71,18 @@ class Checker:
         self._quorums: dict[ServiceKey, bool] = {}
         self._ramps: dict[Place, int] = {}
         self._maintained: dict[ServiceKey, frozenset[ServerKey]] = {}
+        self.drained: dict[ServiceKey, set[ServerKey]] = defaultdict(set)
+        """Who is drained by an operator; kept on disk with the verdicts."""
+        self._empty: set[Place] = set()
         self._prober = Prober(self._told)
 
     def want(self, services: Mapping[ServiceKey, Service]) -> None:
         """Check the servers of these services, and of no others."""
-        self._services = {key: service for key, service in services.items() if _is_checked(service)}
+        for key, drained in list(self.drained.items()):
+            drained &= {server.key for server in services[key].servers} if key in services else set()
+            if not drained:
+                del self.drained[key]
+        self._services = {key: service for key, service in services.items() if self._has_say(service)}
         self._askers.clear()
         self._checks = {}
         for key, service in self._services.items():
@@ -95,21 +105,34 @@ class Checker:
 
     def judge(self, service: Service) -> Service:
         """Return the service as it is to be put in force now."""
-        if not _is_checked(service):
+        if not self._has_say(service):
             return service
         return policy.effective(service, self._view(service), self._clock())
 
-    def tick(self) -> None:
-        """Do what time does: weights that grow, and files of maintenance."""
+    def drain(self, service: Service, server: ServerKey, *, on: bool) -> None:
+        """Let a server of a service take no new connections, or have it in service again."""
+        drained = self.drained[service.key]
+        if (server in drained) == on:
+            return
+        (drained.add if on else drained.discard)(server)
+        self._services[service.key] = service
+        self._quorums.setdefault(service.key, True)
+        self._tell_drained(service, server, on=on)
+        self._follow({service.key})
+
+    def tick(self, connections: Callable[[Service, Server], int]) -> None:
+        """Do what time does: weights that grow, files of maintenance, and drained servers that have become empty."""
         changed = set()
+        self._look_at_drained(connections)
         for key, service in self._services.items():
             if service.health and service.health.slow_start:
                 changed |= {key for server in service.servers if self._has_grown(service, server)}
             if service.health and service.health.maintenance:
                 found = _maintained(service)
                 if found != self._maintained.get(key, frozenset()):
-                    self._tell_maintained(service, found)
-                    self._maintained[key] = found
+                    self._maintained[key], before = found, self._maintained.get(key, frozenset())
+                    for server in found ^ before:
+                        self._tell_drained(service, server, on=server in found)
                     changed.add(key)
         self._follow(changed)
 
@@ -128,7 +151,13 @@ class Checker:
     def _view(self, service: Service) -> View:
         verdicts = {server.key: self._verdict(service, server) for server in service.servers}
         quorum = self._quorums.get(service.key, True)
-        return View(verdicts, quorum, self._maintained.get(service.key, frozenset()))
+        return View(verdicts, quorum, self._drained(service.key))
+
+    def _drained(self, key: ServiceKey) -> frozenset[ServerKey]:
+        return self._maintained.get(key, frozenset()) | self.drained.get(key, set())
+
+    def _has_say(self, service: Service) -> bool:
+        return policy.is_checked(service) or bool(self.drained.get(service.key))
 
     def _verdict(self, service: Service, server: Server) -> Verdict:
         verdicts = [self._verdicts.get(one, Verdict()) for one, _ in questions(service, server)]
@@ -168,12 +197,21 @@ class Checker:
             event = Event(service.name or key.id, str(server), "up" if new.up else "down", new.why)
             self._happened(event, service, server)
 
-    def _tell_maintained(self, service: Service, found: frozenset[ServerKey]) -> None:
-        before = self._maintained.get(service.key, frozenset())
-        for server in service.servers:
-            if (server.key in found) != (server.key in before):
-                state = "drained" if server.key in found else "in service"
-                self._happened(Event(service.name or service.key.id, str(server), state), service, server)
+    def _tell_drained(self, service: Service, key: ServerKey, *, on: bool) -> None:
+        self._empty.discard((service.key, key))
+        server = service.server(key)
+        if server is not None:
+            state = "draining" if on else "in service"
+            self._happened(Event(service.name or service.key.id, str(server), state), service, server)
+
+    def _look_at_drained(self, connections: Callable[[Service, Server], int]) -> None:
+        """Tell of drained servers that have no connections any more."""
+        for key, service in self._services.items():
+            for server in service.servers:
+                place = key, server.key
+                if server.key in self._drained(key) and place not in self._empty and not connections(service, server):
+                    self._empty.add(place)
+                    self._happened(Event(service.name or key.id, str(server), "drained"), service, server)
 
     def _look_at_quorum(self, key: ServiceKey) -> None:
         """Tell that the quorum was lost or gained."""
@@ -193,8 +231,8 @@ class Checker:
         verdict = self._verdict(service, server)
         asked = [one for one, _ in questions(service, server)]
         state = {None: "unknown", True: "up", False: "down"}[verdict.up] if asked else "unchecked"
-        if server.key in self._maintained.get(service.key, frozenset()):
-            state = "drained"
+        if server.key in self._drained(service.key):
+            state = "drained" if (service.key, server.key) in self._empty else "draining"
         judged = self.judge(service).server(server.key)
         return ServerState(
             service.name or service.key.id,
@@ -205,10 +243,6 @@ class Checker:
             verdict.why or next((self._verdicts[one].why for one in asked if self._verdicts[one].why), ""),
             [str(self._checks[one].plain()["type"]) for one in asked],
         )
-
-
-def _is_checked(service: Service) -> bool:
-    return service.health is not None or service.sorry_server is not None or any(s.health for s in service.servers)
 
 
 def questions(service: Service, server: Server) -> list[tuple[Question, Check]]:

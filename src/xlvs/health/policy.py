@@ -22,11 +22,16 @@ _NONE = Health()
 
 
 class View(NamedTuple):
-    """What is known of a service: the verdict of each server, and whether the quorum was there before."""
+    """What is known of a service: the verdict of each server, whether the quorum was there before, who is drained."""
 
     servers: Mapping[ServerKey, Verdict]
     quorum: bool = True
-    maintained: frozenset[ServerKey] = frozenset()
+    drained: frozenset[ServerKey] = frozenset()
+
+
+def is_checked(service: Service) -> bool:
+    """Return whether health has a say in what is put in force of the service."""
+    return service.health is not None or service.sorry_server is not None or any(s.health for s in service.servers)
 
 
 def is_up(server: Server, service: Service, view: View) -> bool:
@@ -76,7 +81,7 @@ def slowed(weight: int, step: int) -> int:
 
 def effective(service: Service, view: View, now: float) -> Service:
     """Return the service as it is to be put in force."""
-    if service.health is None and service.sorry_server is None and not any(server.health for server in service.servers):
+    if not is_checked(service) and not view.drained:
         return service
     if service.sorry_server is not None and not has_quorum(service, view, now):
         return replace(service, servers=(service.sorry_server,))
@@ -84,7 +89,7 @@ def effective(service: Service, view: View, now: float) -> Service:
     for server in service.servers:
         own = server.health.inhibit if server.health else None
         inhibit = (service.health or _NONE).inhibit if own is None else own
-        if server.key in view.maintained:
+        if server.key in view.drained:
             servers.append(replace(server, weight=0))
         elif is_up(server, service, view):
             servers.append(replace(server, weight=weight_of(server, service, view, now)))

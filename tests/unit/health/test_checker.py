@@ -110,13 +110,13 @@ def test_time_lets_weights_grow() -> None:
     watched.say(1)
     seen = []
     for _ in range(14):
-        watched.checker.tick()
+        watched.checker.tick(lambda service, server: 0)
         seen.append(watched.checker.judge(watched.services[0]).servers[0].weight)
         watched.now += 1
     assert seen == sorted(seen)
     assert seen[-1] == 100
     told = len(watched.changed)
-    watched.checker.tick()
+    watched.checker.tick(lambda service, server: 0)
     assert len(watched.changed) == told
 
 
@@ -140,3 +140,34 @@ def test_a_verdict_is_json() -> None:
     kept = [(Question(b"{}", "10.0.0.1", 80), Verdict(True, 0, 1.5, "", 3))]
     text = msgspec.json.encode(kept)
     assert msgspec.json.decode(text, type=list[tuple[Question, Verdict]]) == kept
+
+
+def test_a_drained_server_takes_nothing_new_and_is_told_when_it_is_empty() -> None:
+    """Whatever its checks say, and in a service without checks; until it is taken back."""
+    plain = replace(service(), health=None)
+    watched = Watched(plain)
+    left = 2
+    watched.checker.drain(plain, plain.servers[0].key, on=True)
+    watched.checker.drain(plain, plain.servers[0].key, on=True)
+    for left in (2, 1, 0, 0):
+        watched.checker.tick(lambda one, server: left)  # noqa: B023
+    assert [s.weight for s in watched.checker.judge(plain).servers] == [0, 1]
+    assert [state.state for state in watched.checker.states()] == ["drained", "unchecked"]
+    watched.want()
+    assert watched.checker.states()[0].state == "drained"
+    watched.checker.drain(plain, plain.servers[0].key, on=False)
+    assert watched.checker.judge(plain) is plain
+    assert [event.state for event in watched.events] == ["draining", "drained", "in service"]
+    assert watched.changed == [{plain.key}, {plain.key}]
+
+
+def test_a_drain_ends_with_the_server() -> None:
+    """Deleted and added again it is in service."""
+    plain = replace(service(), health=None)
+    watched = Watched(plain)
+    watched.checker.drain(plain, plain.servers[0].key, on=True)
+    watched.services = (replace(plain, servers=plain.servers[1:]),)
+    watched.want()
+    watched.services = (plain,)
+    watched.want()
+    assert watched.checker.judge(plain) is plain

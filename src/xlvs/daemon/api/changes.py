@@ -22,7 +22,7 @@ from xlvs.daemon.api.problems import StaleError
 from xlvs.daemon.api.watch import Watchers, encode
 from xlvs.errors import InvalidError
 from xlvs.health.checker import Event, ServerState
-from xlvs.model import ServiceKey, State, codec
+from xlvs.model import Server, Service, ServiceKey, State, codec
 from xlvs.plan.admission import admit
 
 _ENTITY_TAGS = r'^(\*|(W/)?"[^"]*"(\s*,\s*(W/)?"[^"]*")*)$'
@@ -51,6 +51,9 @@ class Director(Protocol):
 
     def health(self) -> list[ServerState]:
         """Return what is known of the servers that are checked."""
+
+    def drain(self, service: Service, server: Server, *, on: bool) -> None:
+        """Let a server take no new connections, or have it in service again."""
 
     def interfaces(self) -> list[dict[str, Any]]:
         """Return name, hook and why of each interface."""

@@ -16,6 +16,7 @@ from xlvs.daemon.api.changes import Changed, Context, Write
 from xlvs.daemon.api.types import ServerBody, ServerPatch, ServiceBody, ServicePatch, read_endpoint
 from xlvs.daemon.views import ServiceView
 from xlvs.errors import InvalidError, NoSuchServerError, NoSuchServiceError
+from xlvs.health.checker import ServerState
 from xlvs.model import ServiceKey, State, endpoint
 from xlvs.plan.admission import admit_name
 
@@ -174,6 +175,41 @@ async def delete_server(id: Id, server: ServerId, write: Asked) -> Response[Chan
     return _answer(write.commit(write.have.delete_server(key, read_endpoint(server), owner=write.asking), [key]))
 
 
+@put(
+    "/v1/services/{id:str}/servers/{server:str}/drain",
+    operation_id="drainServer",
+    summary="Drain a server",
+    responses=errors(*WRITING),
+)
+async def drain_server(state: Context, id: Id, server: ServerId, write: Asked) -> list[ServerState]:
+    """Let a server take no new connections, whatever else is changed, until that is taken back; return its health."""
+    return _drain(state, id, server, on=True, dry=write.dry_run)
+
+
+@delete(
+    "/v1/services/{id:str}/servers/{server:str}/drain",
+    operation_id="undrainServer",
+    summary="Have a server in service again",
+    responses=errors(*WRITING),
+    status_code=200,
+)
+async def undrain_server(state: Context, id: Id, server: ServerId, write: Asked) -> list[ServerState]:
+    """Take a drain back."""
+    return _drain(state, id, server, on=False, dry=write.dry_run)
+
+
+def _drain(state: Context, word: str, text: str, *, on: bool, dry: bool) -> list[ServerState]:
+    have, server_key = state.director.engine.state, read_endpoint(text)
+    service = have.service(find(have, word))
+    server = service.server(server_key)
+    if server is None:
+        raise NoSuchServerError(f"virtual service {service.title} has no real server {endpoint(*server_key)}")
+    if not dry:
+        state.director.drain(service, server, on=on)
+    title = service.name or service.key.id
+    return [one for one in state.director.health() if (one.service, one.server) == (title, str(server))]
+
+
 def _answer(changed: Changed, status: int = 200, **headers: str) -> Response[Changed]:
     return answer(changed, changed.generation, status, **headers)
 
@@ -190,4 +226,6 @@ HANDLERS = [
     put_server,
     patch_server,
     delete_server,
+    drain_server,
+    undrain_server,
 ]

@@ -16,11 +16,11 @@ import msgspec
 from xlvs.daemon.health import notify
 from xlvs.daemon.host.files import write_whole
 from xlvs.daemon.log import log
-from xlvs.errors import XlvsError
+from xlvs.errors import InvalidError, XlvsError
 from xlvs.health.checker import Checker, Event, ServerState, questions
 from xlvs.health.prober import Question
 from xlvs.health.verdict import Verdict
-from xlvs.model import Server, Service, ServiceKey, State
+from xlvs.model import Address, Server, Service, ServiceKey, State, codec
 
 TICK_S = 1.0
 SETTLE_S = 0.02
@@ -38,18 +38,30 @@ def prepare(service: Service) -> None:
         notify.require(text)
 
 
+class Kept(msgspec.Struct, omit_defaults=True):
+    """What is on disk."""
+
+    verdicts: list[tuple[Question, Verdict]] = []
+    drained: list[tuple[ServiceKey, list[tuple[Address, int]]]] = []
+
+
 class Care:
-    """Cares for the servers of an engine's state: *rejudge* puts services in force anew, *publish* tells watchers."""
+    """Cares for the servers of an engine's state.
+
+    *rejudge* puts services in force anew, *publish* tells watchers, *connections* counts those of a server.
+    """
 
     def __init__(
         self,
         path: Path,
         rejudge: Callable[[set[ServiceKey]], None],
         publish: Callable[[Event], None],
+        connections: Callable[[Service, Server], int],
     ) -> None:
         self._path = path
         self._rejudge = rejudge
         self._publish = publish
+        self._connections = connections
         self._checker = Checker(self._changed, self._happened)
         self._pending: set[ServiceKey] = set()
         self._running: set[asyncio.Task[None]] = set()
@@ -71,9 +83,14 @@ class Care:
         self._settled()
         return self._checker.states()
 
+    def drain(self, service: Service, server: Server, *, on: bool) -> None:
+        """Let a server take no new connections, until further notice; or have it in service again."""
+        self._checker.drain(service, server.key, on=on)
+        self._settled()
+
     def tick(self) -> None:
         """Do what a second brings."""
-        self._checker.tick()
+        self._checker.tick(self._connections)
 
     async def stop(self, state: State) -> None:
         """Ask nothing any more; services with `omega` run their down commands (keepalived.conf(5))."""
@@ -109,7 +126,8 @@ class Care:
             task.add_done_callback(self._running.discard)
 
     def _keep(self) -> None:
-        content = msgspec.json.encode(self._checker.remembered())
+        drained = [(key, list(servers)) for key, servers in self._checker.drained.items() if servers]
+        content = codec.encode(Kept(self._checker.remembered(), drained))
         if content != self._kept:
             try:
                 write_whole(self._path, content)
@@ -121,7 +139,9 @@ class Care:
         with contextlib.suppress(FileNotFoundError):
             content = self._path.read_bytes()
             try:
-                self._checker.recall(msgspec.json.decode(content, type=list[tuple[Question, Verdict]]))
+                kept = codec.decode(content, Kept)
+                self._checker.recall(kept.verdicts)
+                self._checker.drained.update({key: set(servers) for key, servers in kept.drained})
                 self._kept = content
-            except msgspec.DecodeError as err:
+            except InvalidError as err:
                 log("the states of health that were kept cannot be read; all begin anew", why=err)

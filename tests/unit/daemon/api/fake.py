@@ -150,6 +150,11 @@ class FakeDirector:
         """Return what a test wants to be known."""
         return self.states
 
+    def drain(self, service: Service, server: Server, *, on: bool) -> None:
+        """Note it."""
+        self.told.append(f"{'drain' if on else 'undrain'} {service.key.id} {server}")
+        self.states = [ServerState(service.name or service.key.id, str(server), "draining", 0, 0.0, "", [])]
+
     def facts(self) -> dict[str, Any]:
         """Return an identity."""
         return {"instance": "test", "pid": 4711, "version": "0", "netns": "", "abi": 1}

@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from tests.unit.daemon.api.fake import FakeDirector
 from xlvs.cli.client import Client
-from xlvs.errors import InvalidError, XlvsError
+from xlvs.errors import InvalidError, NoSuchServerError, XlvsError
 from xlvs.health.checker import ServerState
 from xlvs.model import Health, Notify, ServerHealth
 
@@ -95,3 +95,16 @@ def test_states_are_listed(client: Client, director: FakeDirector) -> None:
             "since": 1.5, "why": "refused", "checks": ["tcp"],
         }
     ]  # fmt: skip
+
+
+def test_a_server_is_drained_and_taken_back(client: Client, director: FakeDirector) -> None:
+    """By service and address; its state is the answer.  A dry run, and a server that is not there, do nothing."""
+    client.post("/v1/services", BODY)
+    path = f"{ID}/servers/10.0.0.1:80/drain"
+    client.put(path, None, {"dry-run": True})
+    with pytest.raises(NoSuchServerError, match="has no real server 10.0.0.7:80"):
+        client.put(f"{ID}/servers/10.0.0.7:80/drain", None)
+    assert [row["state"] for row in client.put(path, None)] == ["draining"]
+    client.delete(path)
+    told = [word for word in director.told if "drain" in word]
+    assert told == ["drain tcp:192.0.2.1:80 10.0.0.1:80", "undrain tcp:192.0.2.1:80 10.0.0.1:80"]
