@@ -5,12 +5,13 @@ Reads the file; everything else is decided by `xlvs.config`, which is pure.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from xlvs import config
 from xlvs.daemon.host.interfaces import Wish
 from xlvs.errors import HostError
-from xlvs.model import Address, State
+from xlvs.model import MARK, TUNNELS, Address, Match, Server, Service, ServiceKey, State
 from xlvs.plan.admission import admit
 
 
@@ -59,9 +60,49 @@ class Watch:
         return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
 
 
-def vips(state: State) -> set[tuple[str, Address]]:
-    """Return the virtual addresses that xlvs itself is to add, each with its interface."""
-    return {(service.device, key.address) for key, service in state.services.items() if service.device}
+class Needs:
+    """What the services need of the host and of the programs, kept up by a look at those that change.
+
+    *segments*: their large packets cannot be wrapped as they are (docs/tunnels.md).  *engines*: they go by the Call-ID.
+    *marked*: Netfilter marks their packets.  *matches*: xlvs does, by these rules.  *vips*: the virtual addresses that
+    xlvs itself is to add, with the interface.
+    """
+
+    def __init__(self) -> None:
+        self.segments: set[ServiceKey] = set()
+        self.engines: set[ServiceKey] = set()
+        self.marked: set[ServiceKey] = set()
+        self.matches: dict[ServiceKey, tuple[Match, ...]] = {}
+        self.vips: dict[ServiceKey, tuple[str, Address]] = {}
+
+    def follow(self, services: Mapping[ServiceKey, Service], keys: Iterable[ServiceKey] | None = None) -> None:
+        """Take *services*, of which *keys* may be others than before; None: any."""
+        if keys is None:
+            self.__init__()  # type: ignore[misc]
+            keys = services
+        for key in keys:
+            for kind in (self.segments, self.engines, self.marked):
+                kind.discard(key)
+            self.matches.pop(key, None)
+            self.vips.pop(key, None)
+            if service := services.get(key):
+                self._look_at(key, service)
+
+    def _look_at(self, key: ServiceKey, service: Service) -> None:
+        if any(_needs_segments(key, server) for server in service.servers):
+            self.segments.add(key)
+        if service.engine:
+            self.engines.add(key)
+        if service.match:
+            self.matches[key] = service.match
+        elif key.protocol == MARK:
+            self.marked.add(key)
+        if service.device:
+            self.vips[key] = service.device, key.address
+
+
+def _needs_segments(key: ServiceKey, server: Server) -> bool:
+    return server.tunnel_checksum != "none" or (server.forward in TUNNELS and key.protocol in ("sctp", MARK))
 
 
 def wish(state: State, default: Wish) -> Wish:

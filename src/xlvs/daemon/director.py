@@ -12,7 +12,7 @@ import asyncio
 import os
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -46,7 +46,6 @@ from xlvs.dataplane.maglev import Filler
 from xlvs.errors import InvalidError, XlvsError
 from xlvs.health.checker import Event, ServerState
 from xlvs.model import MARK, Address, Match, Server, Service, ServiceKey, State, defences
-from xlvs.model.server import TUNNELS
 from xlvs.plan.matching import matches
 
 ICMP_PER_SECOND = 1000
@@ -104,6 +103,7 @@ class Daemon:
         self._told_full = False
         self._placed: set[tuple[str, Address]] = set()
         """The virtual addresses that are to be on interfaces."""
+        self._needs = configuration.Needs()
         self._segmenter = 0
         self._marker = 0
         self._steered: frozenset[ServiceKey] | None = None
@@ -176,9 +176,10 @@ class Daemon:
         finally:
             systemd.notify("READY=1", f"STATUS={self._summary()}")
 
-    def changed(self) -> None:
-        """Do what follows a change of the state."""
+    def changed(self, keys: Collection[ServiceKey] | None = None) -> None:
+        """Do what follows a change of the state, in which these services are others now; None: any."""
         state = self.engine.state
+        self._needs.follow(state.services, keys)
         self._reconfigure()
         if state.services:
             _guarded(self._allow_local_clients)
@@ -187,12 +188,12 @@ class Daemon:
         if self._attachments.wish != self._wish():
             self._attachments.wish = self._wish()
             _guarded(self._attachments.sync)
-        self._look_at_answers()
+        self._look_at_answers(keys)
         _guarded(self._want_marks)
         _guarded(self._want_matches)
-        self._kernel.heed_calls(sum(bool(service.engine) for service in state.services.values()))
+        self._kernel.heed_calls(len(self._needs.engines))
         _guarded(self._want_vips)
-        self._care.want(state)
+        self._care.want(state, keys)
         if len(state.services) <= ADVISED_AT_ONCE:  # a look at a hundred thousand routes waits for the next round
             self._soon(self._advise)
 
@@ -313,15 +314,15 @@ class Daemon:
         if sysctls.set_once(ACCEPT_LOCAL, "1", self._paths.sysctls):
             log("sysctl set for clients on this host", name=ACCEPT_LOCAL, value=1)
 
-    def _look_at_answers(self) -> None:
-        """See what the host answers, while it is a real server behind nat itself."""
-        if self._attachments.answers != self.engine.is_server():
+    def _look_at_answers(self, keys: Collection[ServiceKey] | None = None) -> None:
+        """See what the host answers, while it is a real server behind nat itself; *keys* as for `changed`."""
+        if self._attachments.answers != self.engine.is_server(None if self._attachments.answers else keys):
             self._attachments.answers = not self._attachments.answers
             _guarded(self._attachments.sync)
 
     def _want_segmenter(self) -> None:
         """Have a device that cuts GSO packets up, once a server needs it."""
-        if any(_needs_segments(service) for service in self.engine.state.services.values()):
+        if self._needs.segments:
             self._segmenter = segmenter.make(self._paths.name)
             self._kernel.segment_by(self._segmenter)
             self._attachments.sync()
@@ -329,10 +330,8 @@ class Daemon:
     def _want_marks(self) -> None:
         """Have packets with a firewall mark come to the walk while a service is by one."""
         left = {server[0] for server in self.engine.layout.retired}  # deleted, with flows
-        own = {service.key for service in self.engine.state.services.values() if service.match}
-        keys = (frozenset(self.engine.state.services) | {key for key in left if key.protocol == MARK}) - own
-        if not any(key.protocol == MARK for key in keys):
-            keys = frozenset()
+        marked = self._needs.marked | {key for key in left if key.protocol == MARK} - self._needs.matches.keys()
+        keys = (frozenset(self.engine.state.services) | marked) - self._needs.matches.keys() if marked else frozenset()
         if keys == self._steered or (self._steered is None and not keys and not marks.is_there(self._paths.name)):
             self._steered = keys
             return
@@ -350,8 +349,7 @@ class Daemon:
 
     def _want_matches(self) -> None:
         """Have packets get the firewall marks that services say; of a deleted service, until its flows are gone."""
-        services = self.engine.state.services.values()
-        wanted = {service.key: service.match for service in services if service.match}
+        wanted = dict(self._needs.matches)
         left = {server[0] for server in self.engine.layout.retired}
         wanted |= {key: match for key, match in (self._matched or {}).items() if key in left - wanted.keys()}
         if wanted != self._matched:
@@ -369,7 +367,7 @@ class Daemon:
     def _want_vips(self) -> None:
         """Have the virtual addresses there that services name; those of deleted ones until their flows are gone."""
         state = self.engine.state
-        wanted = configuration.vips(state)
+        wanted = set(self._needs.vips.values())
         left = {place for place in self._placed - wanted if self.engine.is_virtual(place[1])}
         if left:
             left -= {place for place in left if any(key.address == place[1] for key in state.services)}
@@ -439,14 +437,6 @@ class Daemon:
             now = time.monotonic()
             _guarded(partial(act, now - last))
             last = now
-
-
-def _needs_segments(service: Service) -> bool:
-    """Return whether large packets of the service cannot be wrapped as they are: docs/tunnels.md."""
-    return any(
-        server.tunnel_checksum != "none" or (server.forward in TUNNELS and service.key.protocol in ("sctp", MARK))
-        for server in service.servers
-    )
 
 
 def _guarded(act: Callable[[], None]) -> None:

@@ -208,9 +208,16 @@ class Engine:
         active, inactive, _ = (0, 0, 0) if number is None else self.kernel.load(number)
         return active if service.key.protocol in ("tcp", "sctp") else active + inactive
 
-    def is_server(self) -> bool:
-        """Return whether the director itself is a real server behind nat, or has flows left from when it was."""
-        rows = self.layout.rows[: self.end("server")]
+    def is_server(self, keys: Collection[ServiceKey] | None = None) -> bool:
+        """Return whether the director itself is a real server behind nat, of these services or of any.
+
+        Of any: also of one that is deleted and has flows left.
+        """
+        if keys is None:
+            rows = self.layout.rows[: self.end("server")]
+        else:
+            placed = [self.layout.services[key] for key in keys if key in self.layout.services]
+            rows = self.layout.rows[r.numbers([number for one in placed for number in one.numbers])]
         found = (rows["proto"] != 0) & (rows["fwd"] == r.NAT)
         return bool((found & (rows["src"] == rows["addr"])).any())
 

@@ -65,6 +65,7 @@ class Checker:
         self._happened = happened
         self._clock = clock
         self._services: dict[ServiceKey, Service] = {}
+        self._asked: dict[ServiceKey, list[tuple[Question, ServerKey]]] = {}
         self._askers: dict[Question, set[Place]] = defaultdict(set)
         self._checks: dict[Question, Check] = {}
         self._verdicts: dict[Question, Verdict] = {}
@@ -76,24 +77,42 @@ class Checker:
         self._empty: set[Place] = set()
         self._prober = Prober(self._told)
 
-    def want(self, services: Mapping[ServiceKey, Service]) -> None:
-        """Check the servers of these services, and of no others."""
-        for key, drained in list(self.drained.items()):
-            drained &= {server.key for server in services[key].servers} if key in services else set()
-            if not drained:
+    def want(self, services: Mapping[ServiceKey, Service], keys: Iterable[ServiceKey] | None = None) -> bool:
+        """Check the servers of these services, of which *keys* may be others than before; None: any.
+
+        Returns whether anything else is asked now.
+        """
+        before = self._checks.keys() | set()
+        for key in list(self._services.keys() | services.keys() | self.drained.keys()) if keys is None else keys:
+            self._want_one(key, services.get(key))
+        for one in [one for one, places in self._askers.items() if not places]:
+            del self._askers[one], self._checks[one], self._verdicts[one]
+        if keys is None:  # those of before that were never asked again
+            self._verdicts = {one: self._verdicts[one] for one in self._checks}
+        for key in self._services if keys is None else self._services.keys() & set(keys):
+            self._look_at_quorum(key)
+        return before != self._checks.keys()
+
+    def _want_one(self, key: ServiceKey, service: Service | None) -> None:
+        for one, known in self._asked.pop(key, []):
+            self._askers[one].discard((key, known))
+        if key in self.drained:
+            self.drained[key] &= {server.key for server in service.servers} if service else set()
+            if not self.drained[key]:
                 del self.drained[key]
-        self._services = {key: service for key, service in services.items() if self._has_say(service)}
-        self._askers.clear()
-        self._checks = {}
-        for key, service in self._services.items():
+        if service is not None and self._has_say(service):
+            self._services[key] = service
+            self._asked[key] = asked = []
             for server in service.servers:
                 for one, check in questions(service, server):
+                    asked.append((one, server.key))
                     self._checks[one] = check
                     self._askers[one].add((key, server.key))
-        self._verdicts = {one: self._verdicts.get(one, Verdict()) for one in self._checks}
-        self._quorums = {key: self._quorums.get(key, True) for key in self._services}
-        for key in self._services:
-            self._look_at_quorum(key)
+                    self._verdicts.setdefault(one, Verdict())
+            self._quorums.setdefault(key, True)
+        else:
+            self._services.pop(key, None)
+            self._quorums.pop(key, None)
 
     def begin(self) -> None:
         """Ask what is wanted; on the running loop."""

@@ -11,11 +11,41 @@ from xlvs.daemon import configuration
 from xlvs.daemon.configuration import Watch
 from xlvs.daemon.host.interfaces import Wish
 from xlvs.errors import HostError, XlvsError
-from xlvs.model import Address, Server, Service, ServiceKey, State
+from xlvs.model import Address, Match, Server, Service, ServiceKey, State
 
 VIP = Address.parse("192.0.2.1")
 OTHER = Service(ServiceKey("udp", VIP, 53), servers=(Server(Address.parse("10.0.0.9"), 53),))
 HAVE = State({OTHER.key: OTHER})
+
+
+def vips(state: State) -> set[tuple[str, Address]]:
+    """Return the virtual addresses that a state has put on interfaces."""
+    needs = configuration.Needs()
+    needs.follow(state.services)
+    return set(needs.vips.values())
+
+
+def test_needs_follow_what_changes() -> None:
+    """A look at the services that change comes to the same as one at all."""
+    marked = ServiceKey.of_mark(7)
+    tunnel = Server(Address.parse("10.0.0.1"), 80, "gre", tunnel_checksum="full")
+    services = {
+        OTHER.key: OTHER,
+        marked: Service(marked, "rr", match=(Match.parse("192.0.2.0/24"),)),
+        ServiceKey("tcp", VIP, 80): Service(ServiceKey("tcp", VIP, 80), servers=(tunnel,), device="eth0"),
+    }
+    needs, whole = configuration.Needs(), configuration.Needs()
+    for key in services:
+        needs.follow(services, [key])
+    whole.follow(services)
+    assert vars(needs) == vars(whole)
+    assert (needs.segments, needs.marked, list(needs.matches)) == ({ServiceKey("tcp", VIP, 80)}, set(), [marked])
+    services[marked] = Service(marked, "rr")
+    del services[ServiceKey("tcp", VIP, 80)]
+    needs.follow(services, [marked, ServiceKey("tcp", VIP, 80)])
+    whole.follow(services)
+    assert vars(needs) == vars(whole)
+    assert (needs.segments, needs.marked, needs.matches, needs.vips) == (set(), {marked}, {}, {})
 
 
 def test_the_file_is_added_to_what_others_have(tmp_path: Path) -> None:
@@ -25,15 +55,15 @@ def test_the_file_is_added_to_what_others_have(tmp_path: Path) -> None:
     state = configuration.read(file, HAVE)
     added = state.services[ServiceKey("tcp", VIP, 80)]
     assert (added.owner, added.device, state.services[OTHER.key]) == (f"config:{file}", "eth0", OTHER)
-    assert configuration.vips(state) == {("eth0", VIP)}
+    assert vips(state) == {("eth0", VIP)}
     file.write_text("services: []")
     assert configuration.read(file, state) == HAVE
-    assert configuration.vips(HAVE) == set()
+    assert vips(HAVE) == set()
 
 
 def test_only_services_with_a_device_have_an_address_to_be_added() -> None:
     """The others' addresses are the operator's affair."""
-    assert configuration.vips(HAVE) == set()
+    assert vips(HAVE) == set()
 
 
 def test_interfaces_of_the_state_come_before_those_of_the_command_line() -> None:

@@ -64,8 +64,8 @@ class Director(Protocol):
     def warnings(self) -> list[str]:
         """Return what will break a method in use."""
 
-    def changed(self) -> None:
-        """Do what follows a change of the state."""
+    def changed(self, keys: Collection[ServiceKey] | None = None) -> None:
+        """Do what follows a change of the state, in which these services are others now; None: any."""
 
     def reload(self) -> None:
         """Do what SIGHUP does; raises `XlvsError`."""
@@ -129,7 +129,7 @@ class Write:
         if self.dry_run or not touched and msgspec.structs.replace(new, services=have.services) == have:
             return Changed(have.generation, found)
         engine.apply(new, touched)
-        self._context.director.changed()
+        self._context.director.changed(touched)
         publish(watchers, Change(engine.state.generation, self.owner, found))
         return Changed(engine.state.generation, found)
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 
 import msgspec
@@ -72,11 +72,11 @@ class Care:
         """Return the service as it is to be put in force at this moment."""
         return self._checker.judge(service)
 
-    def want(self, state: State) -> None:
-        """Check what the state asks for from now on."""
-        self._checker.want(state.services)
-        self._checker.begin()
-        self._keep()
+    def want(self, state: State, keys: Collection[ServiceKey] | None = None) -> None:
+        """Check what the state asks for from now on, in which *keys* are others than before; None: any."""
+        if self._checker.want(state.services, keys):
+            self._checker.begin()
+            self._keep()
 
     def states(self) -> list[ServerState]:
         """Return what is known of the servers, and is in force."""

@@ -171,7 +171,7 @@ class FakeDirector:
         """Return one warning."""
         return ["forwarding is off"]
 
-    def changed(self) -> None:
+    def changed(self, keys: Collection[ServiceKey] | None = None) -> None:
         """Note it."""
         self.told.append("changed")
 
