@@ -1,9 +1,9 @@
 """haproxy: an agent says how well its server is and what weight it wants; or HAProxy itself answers at its monitor-uri.
 
 An agent is what ``agent-check`` of HAProxy asks (configuration manual, "agent-check"): it answers a connection with a
-line of words.  ``75%`` is that part of `weight`; ``drain`` is weight 0; ``down``, ``fail`` or ``failed``,
-``stopped`` and ``maint`` are bad, with the reason behind a ``#``; ``up`` and ``ready`` are good.  Unlike HAProxy's, a verdict does not
-outlive its answer: what an agent does not say is as configured.
+line of words.  ``75%`` is that part of `weight`; ``drain`` is weight 0; ``down``, ``fail`` or ``failed``, ``stopped``
+and ``maint`` are bad, with the reason behind a ``#``; ``up`` and ``ready`` are good.  Unlike HAProxy's, a verdict does
+not outlive its answer: what an agent does not say is as configured.
 
 With `monitor_uri` a request must be answered with status 200, which HAProxy does until a ``monitor fail`` holds.
 """
