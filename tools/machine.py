@@ -40,10 +40,10 @@ PACKAGES = {
     "socat": "socat",
     "tinyproxy": "tinyproxy-bin",
     "vsftpd": "vsftpd",
-    "vtysh": "frr",
     "wrk": "wrk",
     "/usr/lib/dovecot/imap": "dovecot-imapd",
     "/usr/lib/dovecot/pop3": "dovecot-pop3d",
+    "/usr/lib/frr/bfdd": "frr",
     STREAM_MODULE: "libnginx-mod-stream",
 }
 """Program, or the path of a file: the Debian package that brings it."""
@@ -66,9 +66,9 @@ SERVERS = (
     "socat",
     "tinyproxy",
     "vsftpd",
-    "vtysh",
     "/usr/lib/dovecot/imap",
     "/usr/lib/dovecot/pop3",
+    "/usr/lib/frr/bfdd",
 )
 """What the tests of health checks ask."""
 TEST = (*DEMO, "wrk", "nft", "iptables", "curl", *SERVERS)

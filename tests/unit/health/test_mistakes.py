@@ -32,6 +32,9 @@ INVALID = [
     ("redis", {"user": "ann"}, "a user of redis needs a password or a password_file"),
     ("redis", {"role": "slave"}, "Invalid enum value 'slave' - at `$.role`"),
     ("grpc", {"service": "a" * 101}, "Expected `str` of length <= 100 - at `$.service`"),
+    ("haproxy", {"monitor_uri": "alive"}, "Expected `str` matching regex '^(/[!-~]*)?$' - at `$.monitor_uri`"),
+    ("haproxy", {"monitor_uri": "/alive", "send": "x"}, "a monitor_uri, or something to send to an agent, not both"),
+    ("bfd", {"socket": "bfdd.vty"}, "the socket 'bfdd.vty' of bfdd does not begin with /"),
     ("memcached", {"password": "secret"}, "the health check memcached has no 'password'"),
 ]
 
