@@ -59,7 +59,9 @@ class DatabaseServer(Server):
         return done.stdout
 
 
-def lives(server: Server, kind: str, options: dict[str, Any], family: int, port: str = "main") -> None:
+def lives(
+    server: Server, kind: str, options: dict[str, Any], family: int, port: str = "main", dead: str = REFUSED
+) -> None:
     """See that a server is up, silent while it is stopped, up again, refuses when it is dead, and is back."""
     number = server.ports[port]
     assert ask(kind, number, options, family) == UP
@@ -68,7 +70,7 @@ def lives(server: Server, kind: str, options: dict[str, Any], family: int, port:
     server.resume()
     assert ask(kind, number, options, family) == UP
     server.kill()
-    assert REFUSED in ask(kind, number, options, family)
+    assert dead in ask(kind, number, options, family)
     server.start()
     assert ask(kind, number, options, family) == UP
 

@@ -35,6 +35,8 @@ INVALID = [
     ("haproxy", {"monitor_uri": "alive"}, "Expected `str` matching regex '^(/[!-~]*)?$' - at `$.monitor_uri`"),
     ("haproxy", {"monitor_uri": "/alive", "send": "x"}, "a monitor_uri, or something to send to an agent, not both"),
     ("bfd", {"socket": "bfdd.vty"}, "the socket 'bfdd.vty' of bfdd does not begin with /"),
+    ("mongodb", {"user": "ann"}, "a user of MongoDB needs a password or a password_file"),
+    ("mongodb", {"tls": {"sni": "a"}}, "the client of MongoDB takes no sni, expires or key; put the key into the"),
     ("memcached", {"password": "secret"}, "the health check memcached has no 'password'"),
 ]
 
@@ -58,6 +60,7 @@ LIBRARIES = [
     ("postgres", ANN, "asyncpg", "postgres"),
     ("mysql", ANN, "asyncmy", "mysql"),
     ("grpc", {}, "h2", "grpc"),
+    ("mongodb", {}, "pymongo", "mongodb"),
 ]
 
 
