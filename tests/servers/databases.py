@@ -160,6 +160,15 @@ class Postgres(DatabaseServer):
         else:
             super().start()
 
+    def kill(self) -> None:
+        """End it, with the shared memory by which it would know an older one that still runs."""
+        super().kill()
+        lock = self.data / "postmaster.pid"
+        lines = lock.read_text().splitlines() if lock.exists() else []
+        # The seventh line is the key and the number of the segment (PostgreSQL, src/include/utils/pidfile.h).
+        if len(lines) > 6 and lines[6].split():
+            subprocess.run([program("ipcrm"), "-m", lines[6].split()[1]], capture_output=True, check=False)
+
     def answers(self) -> bool:
         """Return whether it takes questions yet."""
         return subprocess.run(self._psql("select 1"), capture_output=True, check=False, cwd="/").returncode == 0

@@ -37,6 +37,9 @@ INVALID = [
     ("bfd", {"socket": "bfdd.vty"}, "the socket 'bfdd.vty' of bfdd does not begin with /"),
     ("mongodb", {"user": "ann"}, "a user of MongoDB needs a password or a password_file"),
     ("mongodb", {"tls": {"sni": "a"}}, "the client of MongoDB takes no sni, expires or key; put the key into the"),
+    ("oracle", ANN, "a check of oracle wants a service or a sid, and not both"),
+    ("oracle", ANN | {"service": "a", "sid": "b"}, "a check of oracle wants a service or a sid, and not both"),
+    ("oracle", ANN | {"service": "a", "query": ""}, "the query of oracle is empty"),
     ("memcached", {"password": "secret"}, "the health check memcached has no 'password'"),
 ]
 
@@ -61,6 +64,7 @@ LIBRARIES = [
     ("mysql", ANN, "asyncmy", "mysql"),
     ("grpc", {}, "h2", "grpc"),
     ("mongodb", {}, "pymongo", "mongodb"),
+    ("oracle", ANN | {"service": "shop"}, "oracledb", "oracle"),
 ]
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import importlib
 import ssl
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import lru_cache
 from typing import Any
 
@@ -24,8 +24,15 @@ def library(module: str, kind: str, extra: str = "") -> Any:
         raise Unable(f"the check {kind} needs the package {package}; install xlvs[{extra or kind}]") from err
 
 
+def sentence(err: Exception) -> str:
+    """Return the first line of what a library says."""
+    texts = [str(part) for part in err.args if not isinstance(part, int)]
+    text = (texts[0] if texts else str(err)) or type(err).__name__
+    return text.strip().partition("\n")[0][:_LONGEST]
+
+
 @contextlib.contextmanager
-def failures(*errors: type[Exception]) -> Iterator[None]:
+def failures(*errors: type[Exception], say: Callable[[Exception], str] = sentence) -> Iterator[None]:
     """Turn errors of a library into `Failed`, or into the `Failed` or `OSError` that is behind them."""
     try:
         yield
@@ -35,14 +42,7 @@ def failures(*errors: type[Exception]) -> Iterator[None]:
             cause = cause.__cause__ or cause.__context__
         if cause is not None:
             raise cause from None
-        raise Failed(sentence(err)) from err
-
-
-def sentence(err: Exception) -> str:
-    """Return the first line of what a library says."""
-    texts = [str(part) for part in err.args if not isinstance(part, int)]
-    text = (texts[0] if texts else str(err)) or type(err).__name__
-    return text.strip().partition("\n")[0][:_LONGEST]
+        raise Failed(say(err)) from err
 
 
 class Expired(Failed, ssl.SSLError):
@@ -78,10 +78,11 @@ class Context(ssl.SSLContext):
         session: ssl.SSLSession | None = None,
     ) -> ssl.SSLObject:
         """Begin a connection, to `sni` if there is one."""
+        self.check_hostname = self.tls.verify  # oracledb takes it away, to compare names itself or not at all
         return super().wrap_bio(incoming, outgoing, server_side, self.tls.sni or server_hostname, session)
 
 
-@lru_cache(64)
+@lru_cache(1024)
 def context(tls: Tls, *protocols: str) -> Context:
     """Return the context for a library's connections; raises `Unable`."""
     found = tls.make(Context, *protocols)
