@@ -208,7 +208,7 @@ static __always_inline void sip_begin(ctx_t *ctx, struct walk *w)
 	__u32 seconds = xlvs_sip_heard(ctx, &w->p, w->server);
 	struct key *t = scratch_at(TEMPLATE_AT);
 
-	if (seconds && t)
+	if (seconds && t && xlvs_template_find(t, seconds) == XLVS_NO_SERVER)
 		xlvs_template_open(t, w->server | XLVS_FWD_nat << XLVS_CHOICE_FWD_SHIFT, seconds);
 }
 

@@ -169,6 +169,16 @@ def test_weight_0(director: Director, family: int) -> None:
     assert director.counters().get("icmp_sent", 0) == 1
 
 
+def test_an_answer_opens_no_second_template(director: Director, family: int) -> None:
+    """Of a call that is known already, whoever speaks."""
+    serve(director, family, ops=True)
+    assert asked(director, family, "a@lab") == 3
+    back = f"{at(net.server(family, 3), 5060)} > {at(net.CLIENT[family], 5060)}"
+    for _ in range(2):
+        assert director.packet(udp(back, message("Call-ID: a@lab"), link=from_server(3))).verdict is SENT
+    assert director.states() == ["ASSURED"]
+
+
 def test_clients_of_a_network_are_one(director: Director, family: int) -> None:
     """The netmask is part of it (-M)."""
     serve(director, family, ops=True, netmask="255.255.255.0" if family == 4 else "64")
