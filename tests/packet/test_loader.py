@@ -242,6 +242,7 @@ def test_the_programs_of_xlvs_load_and_share_their_maps() -> None:
         "xlvs_in",
         "xlvs_lo",
         "xlvs_mark",
+        "xlvs_out",
         "xlvs_decap",
         "xlvs_sweep",
         "xlvs_import",

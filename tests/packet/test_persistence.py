@@ -152,7 +152,7 @@ def test_a_service_of_every_port(director: Director, family: int, protocol: str,
     director.put(service(family, protocol, 0))
     director.service(f"{at(net.VIP[family], 80)}/{protocol}", f"{at(net.server(family, 5), 8080)} nat")
     client = CLIENTS[family][0].format(7)
-    for port in (21, 443, 65535):
+    for port in (22, 443, 65535):
         out = director.packet(packet_of(protocol, way(family, client, port=port)), hook)
         to = f"{at(client, 4000)} > {at(net.server(family, 3), port)}"
         assert out.packet == packet_of(protocol, to, ttl=63, link=to_server(3))

@@ -102,7 +102,7 @@ class Needs:
 
 
 def _needs_segments(key: ServiceKey, server: Server) -> bool:
-    return server.tunnel_checksum != "none" or (server.forward in TUNNELS and key.protocol in ("sctp", MARK))
+    return server.tunnel_checksum != "none" or (server.forward in TUNNELS and key.protocol == "sctp")
 
 
 def wish(state: State, default: Wish) -> Wish:
