@@ -14,6 +14,8 @@ from xlvs.health.check import Answer, Failed, Target
 from xlvs.health.parts import drivers
 from xlvs.health.parts.database import Database
 
+_ODD = (AssertionError, IndexError, RuntimeError, ValueError)
+"""What asyncmy raises where a packet is not what it takes it for."""
 _OFF = ("0", "OFF")
 """A number in all versions so far; MariaDB has turned other switches into words."""
 
@@ -34,7 +36,7 @@ class Mysql(Database, frozen=True, kw_only=True, tag="mysql"):
     async def probe(self, target: Target) -> Answer | None:
         """Log in, ask, and leave."""
         asyncmy = drivers.library("asyncmy.connection", "mysql")
-        with drivers.failures(asyncmy.errors.MySQLError):
+        with drivers.failures(asyncmy.errors.MySQLError), drivers.failures(*_ODD, say=_odd):
             connection = asyncmy.Connection(
                 host=target.address,
                 port=target.port,
@@ -69,6 +71,10 @@ async def _first(connection: Any, query: str) -> Any:
     async with connection.cursor() as cursor:
         await cursor.execute(query)
         return await cursor.fetchone()
+
+
+def _odd(err: Exception) -> str:
+    return f"it does not speak MySQL: {drivers.sentence(err)}"
 
 
 CHECK = Mysql

@@ -6,17 +6,30 @@ needs no client of Oracle.
 
 from __future__ import annotations
 
+import contextlib
+import struct
 from typing import Annotated, Any
 
 from msgspec import Meta
 from msgspec.structs import replace
 
 from xlvs.errors import InvalidError
-from xlvs.health.check import Answer, Target
-from xlvs.health.parts import drivers
+from xlvs.health.check import Answer, Failed, Target
+from xlvs.health.parts import drivers, net
 from xlvs.health.parts.database import Database
 
 _LONGEST = 200
+_DATA = b"(CONNECT_DATA=(COMMAND=ping))"
+_PING = (
+    struct.pack(">HHBBH", 58 + len(_DATA), 0, 1, 0, 0)
+    + struct.pack(">10H", 310, 300, 0, 2048, 32767, 0x7F08, 0, 1, len(_DATA), 58).ljust(50, b"\0")
+    + _DATA
+)
+"""A TNS CONNECT of version 310, with its data at byte 58."""
+_ANSWERS = (2, 4, 5, 11)
+"""ACCEPT, REFUSE, REDIRECT, RESEND."""
+_KNOWN: set[tuple[str, int]] = set()
+"""Where the last answer was a good one of Oracle."""
 
 
 class Oracle(Database, frozen=True, kw_only=True, tag="oracle"):
@@ -42,12 +55,32 @@ class Oracle(Database, frozen=True, kw_only=True, tag="oracle"):
     async def probe(self, target: Target) -> Answer | None:
         """Log in, ask, and leave."""
         oracledb = drivers.library("oracledb", "oracle")
+        place = target.address, target.port
+        if place not in _KNOWN:
+            await self._speaks_oracle(target)
+        _KNOWN.discard(place)
         with drivers.failures(oracledb.Error, say=_reason):
             async with oracledb.connect_async(**self._where(target)) as connection:
                 with connection.cursor() as cursor:
                     await cursor.execute(self.query)
                     self.judge(await cursor.fetchone())
+        _KNOWN.add(place)
         return None
+
+    async def _speaks_oracle(self, target: Target) -> None:
+        """See that the other end answers with packets of TNS, as to tnsping; raises `Failed` or `OSError`.
+
+        Packets without a length, as another protocol may have them, keep oracledb 26.1 busy for ever, and with it all
+        that runs on the loop.  The listener notes a ping in its log, so that only those are asked this way whose last
+        answer was not good.  Who hangs up is left to the library.
+        """
+        async with self.tls.stream(target) if self.tls else net.stream(target) as stream:
+            stream.writer.write(_PING)
+            head = b""
+            with contextlib.suppress(ConnectionResetError):
+                head = await stream.reader.read(8)
+        if head and (len(head) < 5 or int.from_bytes(head[:2]) < 8 or head[4] not in _ANSWERS):
+            raise Failed(f"it does not speak Oracle, but begins with {head!r}")
 
     def _where(self, target: Target) -> dict[str, Any]:
         found: dict[str, Any] = {
