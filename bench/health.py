@@ -41,7 +41,8 @@ defaults
   timeout connect 1s
   timeout client 1s
   timeout server 1s
-backend all
+listen all
+  bind 127.0.0.1:{port}
 """
 
 
@@ -130,7 +131,7 @@ def rates(seconds: float) -> None:
 def share(home: Path, targets: int, seconds: float) -> None:
     """Print the CPU share of so many targets, beside HAProxy's."""
     lines = "".join(f"  server s{n} {target(n)}:{PORT} check inter 2s\n" for n in range(1, targets + 1))
-    (home / "haproxy.cfg").write_text(HAPROXY + lines)
+    (home / "haproxy.cfg").write_text(HAPROXY.format(port=PORT + 1) + lines)
     found = shutil.which("haproxy", path="/usr/sbin:/usr/bin")
     peer = 0.0
     if found:
