@@ -28,14 +28,14 @@ from xlvs.health.prober import Prober, once, question
 
 PORT = 18280
 UNDER_WAY = 100
-CHECKS = {"tcp": {"type": "tcp"}, "http": {"type": "http"}, "udp": {"type": "udp"}, "ping": {"type": "ping"}}
+CHECKS = {"tcp": {"type": "tcp"}, "http": {"type": "http"}, "ping": {"type": "ping"}}
 NGINX = """daemon off; worker_processes 1; pid {home}/pid; error_log {home}/log;
 events {{ worker_connections 4096; }}
 http {{ access_log off; client_body_temp_path {home}/b; proxy_temp_path {home}/p; fastcgi_temp_path {home}/f;
 uwsgi_temp_path {home}/u; scgi_temp_path {home}/s; server {{ listen {port} backlog=4096; return 200 "ok"; }} }}
 """
 HAPROXY = """global
-  maxconn 10000
+  maxconn 1000
 defaults
   mode tcp
   timeout connect 1s
