@@ -12,13 +12,13 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
-import subprocess
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from tests.servers.asking import HASTY_S, PATIENT_S, TIMED_OUT, UP, ask_at
+from tests.servers.hosts import pair, run
 from tests.servers.server import Server, program
 from xlvs.demo.wait import until
 
@@ -45,27 +45,11 @@ bfd
 """
 
 
-def run(*command: str) -> None:
-    """Run a command that must succeed."""
-    subprocess.run(command, check=True, capture_output=True)
-
-
 @pytest.fixture(scope="module", autouse=True)
 def hosts() -> Iterator[None]:
     """Make both hosts."""
-    try:
-        for name in (NEAR, FAR):
-            run("ip", "netns", "add", name)
-            run("ip", "-n", name, "link", "set", "lo", "up")
-        run("ip", "-n", NEAR, "link", "add", "eth0", "type", "veth", "peer", "name", "eth0", "netns", FAR)
-        for name, number in ((NEAR, 1), (FAR, 2)):
-            run("ip", "-n", name, "address", "add", f"{NETWORKS[4]}{number}/24", "dev", "eth0")
-            run("ip", "-n", name, "address", "add", f"{NETWORKS[6]}{number}/64", "dev", "eth0", "nodad")
-            run("ip", "-n", name, "link", "set", "eth0", "up")
+    with pair(NEAR, FAR, NETWORKS):
         yield
-    finally:
-        for name in (NEAR, FAR):
-            subprocess.run(["ip", "netns", "delete", name], check=False, capture_output=True)
 
 
 class Frr(Server):

@@ -10,12 +10,12 @@
 from __future__ import annotations
 
 import os
-import subprocess
 from collections.abc import Iterator
 
 import pytest
 
 from tests.servers.asking import HASTY_S, TIMED_OUT, UP, ask_at
+from tests.servers.hosts import pair, run
 from xlvs.demo import netns
 from xlvs.demo.wait import until
 
@@ -24,28 +24,12 @@ ADDRESS = {4: "10.9.0.2", 6: "fd09::2"}
 NOBODY = {4: "10.9.0.3", 6: "fd09::3"}
 
 
-def run(*command: str) -> None:
-    """Run a command that must succeed."""
-    subprocess.run(command, check=True, capture_output=True)
-
-
 @pytest.fixture(scope="module", autouse=True)
 def hosts() -> Iterator[None]:
     """Make both hosts."""
-    try:
-        for name in (NEAR, FAR):
-            run("ip", "netns", "add", name)
-            run("ip", "-n", name, "link", "set", "lo", "up")
-        run("ip", "-n", NEAR, "link", "add", "eth0", "type", "veth", "peer", "name", "eth0", "netns", FAR)
-        for name, number in ((NEAR, 1), (FAR, 2)):
-            run("ip", "-n", name, "address", "add", f"10.9.0.{number}/24", "dev", "eth0")
-            run("ip", "-n", name, "address", "add", f"fd09::{number}/64", "dev", "eth0", "nodad")
-            run("ip", "-n", name, "link", "set", "eth0", "up")
+    with pair(NEAR, FAR, {4: "10.9.0.", 6: "fd09::"}):
         until(lambda: all(ping(ADDRESS[family]) == UP for family in (4, 6)), "the hosts do not see each other")
         yield
-    finally:
-        for name in (NEAR, FAR):
-            subprocess.run(["ip", "netns", "delete", name], check=False, capture_output=True)
 
 
 def ping(address: str, timeout: float = 60, **options: int) -> str:

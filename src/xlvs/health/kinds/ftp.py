@@ -16,10 +16,9 @@ from msgspec import Meta
 from xlvs.errors import InvalidError
 from xlvs.health.check import Answer, Failed, Target
 from xlvs.health.parts import net
-from xlvs.health.parts.login import Login, refused
+from xlvs.health.parts.login import StartTlsLogin, refused
 from xlvs.health.parts.replies import reply, say
 from xlvs.health.parts.request import MOST, expression
-from xlvs.health.parts.tls import Tls
 
 _GREETING, _CLOSING, _LOGGED_IN, _TLS_BEGINS, _PASSWORD_PLEASE, _NOT_NEEDED = 220, 221, 230, 234, 331, 202
 _OPENS, _OPEN, _SENT, _BINARY, _PASSIVE, _EXTENDED_PASSIVE = 150, 125, 226, 200, 227, 229
@@ -30,13 +29,11 @@ _PORT = {
 """RFC 2428 §3, and RFC 1123 §4.1.2.6."""
 
 
-class Ftp(Login, frozen=True, kw_only=True, tag="ftp"):
+class Ftp(StartTlsLogin, frozen=True, kw_only=True, tag="ftp"):
     """A file server greets us, lets us log in, and has a file."""
 
     file: Annotated[str, Meta(pattern=r"^[^\r\n]*$", description="A file that is fetched; empty: none.")] = ""
     regex: Annotated[str, Meta(description="The file must match it somewhere, within its first MiB.")] = ""
-    starttls: Annotated[bool, Meta(description="Go on within TLS before logging in.")] = False
-    tls: Annotated[Tls, Meta(description="What the certificate must be, and which one we show.")] = Tls()
 
     def validate(self) -> None:
         """See that the file can be fetched, and the expression be read; raises `InvalidError`."""
@@ -46,11 +43,6 @@ class Ftp(Login, frozen=True, kw_only=True, tag="ftp"):
             raise InvalidError("a regex of ftp needs a file to look at")
         if self.file and (self.starttls or not self.user):
             raise InvalidError("a file of ftp needs a user, such as anonymous, and is not fetched with starttls")
-
-    def prepare(self) -> None:
-        """See that the files can be read; raises `Unable`."""
-        super().prepare()
-        self.tls.context()
 
     async def probe(self, target: Target) -> Answer | None:
         """Greet, log in if there is a user, look at the file, and leave."""

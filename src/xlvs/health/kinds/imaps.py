@@ -5,25 +5,13 @@ As ``service = imaps`` of ldirectord.
 
 from __future__ import annotations
 
-from typing import Annotated
-
-from msgspec import Meta
-
 from xlvs.health.check import Answer, Target
 from xlvs.health.parts import imap
-from xlvs.health.parts.login import Login
-from xlvs.health.parts.tls import Tls
+from xlvs.health.parts.login import TlsLogin
 
 
-class Imaps(Login, frozen=True, kw_only=True, tag="imaps"):
+class Imaps(TlsLogin, frozen=True, kw_only=True, tag="imaps"):
     """A mailbox server greets us within TLS, and lets us log in."""
-
-    tls: Annotated[Tls, Meta(description="What the certificate must be, and which one we show.")] = Tls()
-
-    def prepare(self) -> None:
-        """See that the files can be read; raises `Unable`."""
-        super().prepare()
-        self.tls.context()
 
     async def probe(self, target: Target) -> Answer | None:
         """Greet, log in if there is a user, and out."""

@@ -11,26 +11,18 @@ from msgspec import Meta
 
 from xlvs.health.check import Answer, Target
 from xlvs.health.parts import net
-from xlvs.health.parts.login import Login, refused
+from xlvs.health.parts.login import StartTlsLogin, refused
 from xlvs.health.parts.replies import reply, say
-from xlvs.health.parts.tls import Tls
 
 _GREETINGS = (200, 201)
 """Posting allowed, and prohibited."""
 _CLOSING, _GROUP, _LOGGED_IN, _PASSWORD_PLEASE, _TLS_BEGINS = 205, 211, 281, 381, 382
 
 
-class Nntp(Login, frozen=True, kw_only=True, tag="nntp"):
+class Nntp(StartTlsLogin, frozen=True, kw_only=True, tag="nntp"):
     """A news server greets us, lets us log in, and has a group."""
 
     group: Annotated[str, Meta(pattern=r"^[!-~]*$", description="A group that it must have; empty: any or none.")] = ""
-    starttls: Annotated[bool, Meta(description="Go on within TLS before logging in.")] = False
-    tls: Annotated[Tls, Meta(description="What the certificate must be, and which one we show.")] = Tls()
-
-    def prepare(self) -> None:
-        """See that the files can be read; raises `Unable`."""
-        super().prepare()
-        self.tls.context()
 
     async def probe(self, target: Target) -> Answer | None:
         """Greet, log in if there is a user, look at the group, and leave."""

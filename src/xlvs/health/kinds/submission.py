@@ -13,28 +13,20 @@ from msgspec import Meta
 from xlvs.errors import InvalidError
 from xlvs.health.check import Answer, Target
 from xlvs.health.parts import net, smtp
-from xlvs.health.parts.login import Login
-from xlvs.health.parts.tls import Tls
+from xlvs.health.parts.login import StartTlsLogin
 
 
-class Submission(Login, frozen=True, kw_only=True, tag="submission"):
+class Submission(StartTlsLogin, frozen=True, kw_only=True, tag="submission"):
     """A server for mail to be sent greets us and lets us log in."""
 
     helo_name: Annotated[str, Meta(pattern=r"^[!-~]+$", description="The name that we give ourselves.")] = "localhost"
-    starttls: Annotated[bool, Meta(description="Go on within TLS before logging in.")] = False
     implicit_tls: Annotated[bool, Meta(description="All is within TLS, as at port 465.")] = False
-    tls: Annotated[Tls, Meta(description="What the certificate must be, and which one we show.")] = Tls()
 
     def validate(self) -> None:
         """See that TLS begins once; raises `InvalidError`."""
         super().validate()
         if self.starttls and self.implicit_tls:
             raise InvalidError("a check has starttls or implicit_tls, not both")
-
-    def prepare(self) -> None:
-        """See that the files can be read; raises `Unable`."""
-        super().prepare()
-        self.tls.context()
 
     async def probe(self, target: Target) -> Answer | None:
         """Greet, log in if there is a user, and leave."""

@@ -9,6 +9,7 @@ from msgspec import Meta
 
 from xlvs.errors import InvalidError
 from xlvs.health.check import Check, Failed, Unable
+from xlvs.health.parts.tls import Tls
 
 
 def secret(text: str, file: str) -> str:
@@ -51,6 +52,23 @@ class Login(Check, frozen=True, kw_only=True):
     def secret(self) -> str:
         """Return the password; raises `OSError`."""
         return secret(self.password, self.password_file)
+
+
+class TlsLogin(Login, frozen=True, kw_only=True):
+    """A check that may log in within TLS."""
+
+    tls: Annotated[Tls, Meta(description="What the certificate must be, and which one we show.")] = Tls()
+
+    def prepare(self) -> None:
+        """See that the files can be read, too; raises `Unable`."""
+        super().prepare()
+        self.tls.context()
+
+
+class StartTlsLogin(TlsLogin, frozen=True, kw_only=True):
+    """A check whose conversation may go on within TLS."""
+
+    starttls: Annotated[bool, Meta(description="Go on within TLS before logging in.")] = False
 
 
 def refused(answer: str) -> Failed:
