@@ -92,6 +92,19 @@ __noinline __u64 xlvs_quote_sum(__u32 bytes)
 	return sum;
 }
 
+/* The quote, *quote* bytes at *off*, into the scratch bytes, which are zero behind it. */
+static __always_inline int load_quote(ctx_t *ctx, struct xlvs_scratch *s, __u32 off, __u32 quote)
+{
+	xlvs_quote_clear();
+	barrier_var(quote);
+	if (quote > XLVS_QUOTE_V6)
+		return 0;
+	barrier_var(quote);	/* as one test of a difference, a 6.1 verifier would not learn the lower bound */
+	if (quote < sizeof(struct iphdr))
+		return 0;
+	return !bpf_skb_load_bytes(ctx, off, s->bytes, quote);
+}
+
 /* Sum of the scratch bytes, which are zero past what was loaded. */
 static __always_inline __u64 scratch_sum(struct xlvs_scratch *s)
 {
@@ -197,14 +210,7 @@ __noinline int xlvs_icmp_reply(ctx_t *ctx, struct pkt *p, const struct xlvs_addr
 	/* Also ends GSO: what leaves is one packet. */
 	if (bpf_skb_change_tail(ctx, p->l3 + quote, 0))
 		return drop(reason);
-	xlvs_quote_clear();
-	barrier_var(quote);
-	if (quote > XLVS_QUOTE_V6)
-		return drop(reason);
-	barrier_var(quote);	/* as one test of a difference, a 6.1 verifier would not learn the lower bound */
-	if (quote < sizeof(struct iphdr))
-		return drop(reason);
-	if (bpf_skb_load_bytes(ctx, ETH_HLEN, s->bytes, quote))
+	if (!load_quote(ctx, s, ETH_HLEN, quote))
 		return drop(reason);
 	sum = settle_quote(p, s, quote - (p->l4 - p->l3));
 	if (bpf_skb_store_bytes(ctx, l4_check_off(p), (void *)s->bytes + ((l4_check_off(p) - p->l3) & 255), 2, BPF_F_RECOMPUTE_CSUM))

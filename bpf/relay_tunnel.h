@@ -39,7 +39,7 @@ static __noinline int tunnelled_find(ctx_t *ctx, struct walk *w)
 	return to && *to == s->addr.w[3];
 }
 
-/* What the client is told of its packet, which has *room* bytes less before it than the one the error is about. */
+/* What the client is told of its own packet; false: nothing, as it lets its packets be cut. */
 static __always_inline int retell(ctx_t *ctx, const struct pkt *p, const struct quote *q, struct icmp_bytes *icmp)
 {
 	__u32 room = q->l3 - p->l4 - ICMP_HEADER, mtu, least = q->of.v6 ? MIN_MTU_V6 : MIN_MTU_V4;
@@ -113,14 +113,7 @@ static __noinline int relay_tunnel(ctx_t *ctx, struct walk *w)
 		quote = p->v6 ? XLVS_QUOTE_V6 : XLVS_QUOTE_V4;
 	if (!strip(ctx, l3, head, quote, p->v6))
 		return drop(XLVS_DROP_no_headroom);
-	xlvs_quote_clear();
-	barrier_var(quote);
-	if (quote > XLVS_QUOTE_V6)
-		return drop(XLVS_DROP_no_headroom);
-	barrier_var(quote);
-	if (quote < sizeof(struct iphdr))
-		return drop(XLVS_DROP_no_headroom);
-	if (bpf_skb_load_bytes(ctx, ETH_HLEN + head, s->bytes, quote))
+	if (!load_quote(ctx, s, ETH_HLEN + head, quote))
 		return drop(XLVS_DROP_no_headroom);
 	p->tos = s->bytes[1];
 	p->len = head + quote;
