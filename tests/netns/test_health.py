@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import subprocess
@@ -22,6 +21,7 @@ from xlvs.demo import servers, topology
 from xlvs.demo.director import command
 from xlvs.demo.topology import VIP
 from xlvs.demo.wait import until
+from xlvs.errors import XlvsError
 
 CHECK = {"type": "http", "interval": "200ms", "timeout": "200ms", "rise": 2, "fall": 2}
 LISTEN = {"protocol": "tcp", "address": VIP[4], "port": HTTP}
@@ -209,11 +209,13 @@ def test_a_wrong_check_is_refused(lab: Lab) -> None:
     serve(lab)
     wait(lab, "up", "up", "up")
     with Client(socket_path(lab.director.instance)) as client:
-        before = json.dumps(client.get("/v1/services/" + f"tcp:{VIP[4]}:{HTTP}"), sort_keys=True)
-        with pytest.raises(Exception, match="no health check 'htp' .did you mean 'http'"):
+        before = client.get(f"/v1/services/tcp:{VIP[4]}:{HTTP}", {"counters": "false"})
+        with pytest.raises(XlvsError, match="no health check 'htp' .did you mean 'http'"):
             serve(lab, {"checks": [{"type": "htp"}]})
-        after = json.dumps(client.get("/v1/services/" + f"tcp:{VIP[4]}:{HTTP}"), sort_keys=True)
-    assert [*json.loads(before)] == [*json.loads(after)]
+        with pytest.raises(XlvsError, match="the command '/nowhere/told' cannot be run"):
+            serve(lab, {"checks": [CHECK], "notify": {"down": "/nowhere/told"}})
+        assert client.get(f"/v1/services/tcp:{VIP[4]}:{HTTP}", {"counters": "false"}) == before
+    assert states(lab) == ["up", "up", "up"]
 
 
 def test_drain_waits_for_the_last_connection(lab: Lab) -> None:

@@ -140,3 +140,27 @@ def test_what_was_killed_leaves_nothing_behind_a_purge(tmp_path: Path, cut_short
         assert state(director) == before
     finally:
         end(director)
+
+
+def test_the_program_for_the_hosts_answers_goes_with_their_need(tmp_path: Path) -> None:
+    """It is there while the director is a real server behind nat itself, and outlives a kill no longer than that."""
+    director = alone(tmp_path, "answers")
+    links = Path("/run/xlvs") / f"{director.instance}.bpf" / "links"
+
+    def answers() -> list[str]:
+        return [path.name for path in links.iterdir() if path.name.endswith("-out")]
+
+    try:
+        director.start()
+        director.admin("-A", "-t", "192.0.2.1:80")
+        assert answers() == []
+        director.admin("-a", "-t", "192.0.2.1:80", "-r", "10.0.0.254:8080", "-m")
+        until(lambda: sorted(answers()) == ["far-out", "front-out"], "the program is not there")
+        kill(director)
+        assert sorted(answers()) == ["far-out", "front-out"]
+        director.start()
+        assert sorted(answers()) == ["far-out", "front-out"]
+        director.admin("-d", "-t", "192.0.2.1:80", "-r", "10.0.0.254:8080")
+        until(lambda: answers() == [], "the program is still there")
+    finally:
+        end(director)
